@@ -1,0 +1,8 @@
+/* makes threads and processes without end */
+#include "vmm.h"
+
+int main(void)
+{
+	for (;;)
+		fork();
+}
