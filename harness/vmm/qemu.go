@@ -1,0 +1,211 @@
+package vmm
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"virtlab/harness/machine"
+	"virtlab/harness/result"
+)
+
+// MachineType is QEMU's -machine.
+type MachineType string
+
+const (
+	PC      MachineType = "pc"      // i440FX: PCI, ACPI, ISA
+	Q35     MachineType = "q35"     // PCI Express
+	MicroVM MachineType = "microvm" // virtio-mmio only, no PCI
+)
+
+// QEMU is the driver of qemu-system-x86_64.
+type QEMU struct {
+	Type     MachineType
+	Binary   string // "qemu-system-x86_64" or a path on the machine that runs it
+	Firmware string // directory for -L; empty: QEMU's own
+	// TSCkHz is the rate of the host's time-stamp counter, told to guests under
+	// TCG. 0: not told.
+	TSCkHz int
+}
+
+// Name is "qemu-pc", "qemu-q35" or "qemu-microvm".
+func (q QEMU) Name() string { return "qemu-" + string(q.Type) }
+
+// Command is the QEMU command line for c. The guest's console is QEMU's
+// standard output.
+func (q QEMU) Command(c Config) ([]string, error) {
+	if err := errors.Join(c.Validate(), q.validate(c)); err != nil {
+		return nil, err
+	}
+	a := []string{q.Binary, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"}
+	if q.Firmware != "" {
+		a = append(a, "-L", q.Firmware)
+	}
+	a = append(a, "-machine", q.machine(c), "-accel", q.accel(c), "-cpu", cpu(c),
+		"-smp", fmt.Sprint(c.VCPUs), "-m", fmt.Sprintf("%dM", c.MemoryMiB))
+	if c.HugePages {
+		a = append(a, "-object", fmt.Sprintf("memory-backend-memfd,id=ram,size=%dM,hugetlb=on,hugetlbsize=2M", c.MemoryMiB))
+	}
+	if c.ICount != "" {
+		a = append(a, "-icount", c.ICount)
+	}
+	a = append(a, "-kernel", c.Kernel, "-append", strings.Join(q.cmdline(c), " "))
+	if c.Initramfs != "" {
+		a = append(a, "-initrd", c.Initramfs)
+	}
+	a = append(a, "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console")
+	a = append(a, q.monitor(c)...)
+	a = append(a, q.ports(c)...)
+	a = append(a, q.disks(c)...)
+	for _, d := range c.Devices {
+		a = append(a, "-device", d)
+	}
+	if c.Trace != nil {
+		a = append(a, "-trace", "enable="+c.Trace.Pattern, "-D", c.Trace.File)
+	}
+	return a, nil
+}
+
+func (q QEMU) validate(c Config) error {
+	switch q.Type {
+	case PC, Q35, MicroVM:
+	default:
+		return result.Errorf(result.Host, "machine type %q is none of pc, q35, microvm", q.Type)
+	}
+	if q.Binary == "" {
+		return result.Errorf(result.Host, "no QEMU binary").WithHint("run make setup, which builds one")
+	}
+	for _, d := range c.Devices {
+		if q.Type == MicroVM && (strings.HasPrefix(d, "edu") || strings.Contains(d, "-pci")) {
+			return result.Errorf(result.Host, "device %s: microvm has no PCI bus", d)
+		}
+	}
+	return nil
+}
+
+func (q QEMU) machine(c Config) string {
+	m := string(q.Type)
+	if q.Type == MicroVM {
+		// Without the real-time clock Linux waits for it; pit and pic stay
+		// on, as a guest under TCG hangs without them.
+		m += ",rtc=on,isa-serial=on,auto-kernel-cmdline=on"
+	}
+	if c.HugePages {
+		m += ",memory-backend=ram"
+	}
+	return m
+}
+
+func (q QEMU) accel(c Config) string {
+	if c.Accel == TCG && c.ICount == "" && c.VCPUs > 1 {
+		return "tcg,thread=multi"
+	}
+	return string(c.Accel)
+}
+
+func cpu(c Config) string {
+	switch {
+	case c.CPU != "":
+		return c.CPU
+	case c.Accel == KVM:
+		return "host"
+	default:
+		return "max"
+	}
+}
+
+// cmdline is what every guest is told, then what the caller adds.
+func (q QEMU) cmdline(c Config) []string {
+	words := []string{
+		"console=ttyS0", "quiet",
+		// A panic ends QEMU (-no-reboot) at once, with the reason on the console.
+		"panic=-1", "oops=panic",
+	}
+	if q.Type == MicroVM {
+		words = append(words, "reboot=t")
+	}
+	if c.Accel == TCG && c.ICount == "" && q.TSCkHz > 0 {
+		// Under TCG the guest reads the host's counter. With its rate given
+		// nothing is calibrated, which on microvm hangs now and then for want
+		// of a first timer tick. Without "reliable" a guest with two CPUs finds
+		// them out of step, drops the counter, and is left with a clock of 10 ms.
+		words = append(words, fmt.Sprintf("tsc_early_khz=%d", q.TSCkHz), "tsc=reliable")
+	}
+	return append(words, c.Cmdline...)
+}
+
+func (q QEMU) monitor(c Config) []string {
+	if c.Monitor == "" {
+		return nil
+	}
+	return []string{"-chardev", "socket,id=qmp,server=on,wait=off,path=" + c.Monitor, "-mon", "chardev=qmp,mode=control"}
+}
+
+func (q QEMU) ports(c Config) []string {
+	if len(c.Ports) == 0 {
+		return nil
+	}
+	a := []string{"-device", q.virtio("serial")}
+	for i, p := range c.Ports {
+		a = append(a,
+			"-chardev", fmt.Sprintf("socket,id=port%d,server=on,wait=off,path=%s", i, p.Socket),
+			"-device", fmt.Sprintf("virtserialport,chardev=port%d,name=%s", i, p.Name))
+	}
+	return a
+}
+
+func (q QEMU) disks(c Config) (a []string) {
+	for _, d := range c.Disks {
+		drive := fmt.Sprintf("if=none,id=%s,format=raw,file=%s", d.ID, d.Path)
+		if d.ReadOnly {
+			drive += ",readonly=on"
+		}
+		if d.Direct {
+			drive += ",cache.direct=on,aio=native"
+		}
+		a = append(a, "-drive", drive, "-device", fmt.Sprintf("%s,drive=%s,serial=%s", q.virtio("blk"), d.ID, d.ID))
+	}
+	return a
+}
+
+// virtio names a virtio device for the machine's bus: PCI, or MMIO slots
+// (virtio 1.2, sections 4.1 and 4.2).
+func (q QEMU) virtio(kind string) string {
+	if q.Type == MicroVM {
+		return "virtio-" + kind + "-device"
+	}
+	return "virtio-" + kind + "-pci"
+}
+
+// Explain names the owner of QEMU's end. QEMU prints its own complaints on
+// stderr and ends with status 1.
+func (q QEMU) Explain(err error, stderr string) error {
+	stderr = strings.TrimSpace(stderr)
+	var exit *machine.ExitError
+	switch {
+	case strings.Contains(stderr, "Could not access KVM") || strings.Contains(stderr, "failed to initialize kvm"):
+		return result.Errorf(result.Host, "%s: %s", q.Name(), stderr).WithHint("use -accel tcg, or give this user access to /dev/kvm")
+	case strings.Contains(stderr, "MSR 0x10a"):
+		// QEMU aborts on it, so this comes before the signals.
+		return result.Errorf(result.Host, "%s: %s", q.Name(), stderr).WithHint("this KVM needs -cpu host,-arch-capabilities")
+	case errors.As(err, &exit) && exit.Signal != "":
+		return result.Errorf(result.VMM, "%s was %w; it said: %q", q.Name(), err, stderr)
+	case err != nil:
+		return result.Errorf(result.VMM, "%s ended: %w; it said: %q", q.Name(), err, stderr)
+	case complaints(stderr) != "":
+		return result.Errorf(result.VMM, "%s ended with status 0; it said: %q", q.Name(), stderr)
+	default:
+		return nil
+	}
+}
+
+// complaints is stderr without QEMU's warnings, which a machine survives.
+func complaints(stderr string) string {
+	var out []string
+	for line := range strings.Lines(stderr) {
+		if !strings.Contains(line, ": warning: ") {
+			out = append(out, line)
+		}
+	}
+	return strings.TrimSpace(strings.Join(out, ""))
+}

@@ -1,0 +1,126 @@
+// Package vmm turns the description of a virtual machine into the command line
+// of a virtual machine monitor, and what the monitor said into an error with
+// an owner. It starts nothing.
+package vmm
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"virtlab/harness/machine"
+	"virtlab/harness/result"
+)
+
+// Driver is a kind of VMM.
+type Driver interface {
+	// Name as it stands in results: "qemu-pc".
+	Name() string
+	// Command is the command line that runs c. It has no side effects;
+	// a configuration that the VMM would refuse is an error here.
+	Command(c Config) ([]string, error)
+	// Explain says whose fault it is that the VMM ended with err after
+	// printing stderr, and what to do.
+	Explain(err error, stderr string) error
+}
+
+// Accel is how guest code is executed.
+type Accel string
+
+const (
+	TCG Accel = "tcg" // QEMU translates guest code
+	KVM Accel = "kvm" // the CPU runs it under /dev/kvm
+)
+
+// Config describes a virtual machine. Paths are on the machine that runs the
+// VMM.
+type Config struct {
+	Accel     Accel
+	CPU       string // QEMU's -cpu; empty: max under TCG, host under KVM
+	VCPUs     int    // at least 1
+	MemoryMiB int
+	HugePages bool // back guest RAM with 2 MiB pages where the host gives them
+
+	Kernel    string // bzImage, or a PVH vmlinux where the VMM takes one
+	Initramfs string
+	Cmdline   []string
+
+	Disks   []Disk
+	Ports   []Port   // virtio-serial ports
+	Devices []string // more -device arguments: "edu", "virtio-rng-pci"
+
+	Monitor string // unix socket of the QMP monitor
+	// Trace writes each traced event that matches Pattern to File
+	// (docs/devel/tracing in QEMU's source); the log backend is needed.
+	Trace *Trace
+	// ICount makes guest time a function of executed instructions; TCG only.
+	// Guest sleeps then cost nothing.
+	ICount string
+}
+
+// Disk is a virtio-blk disk in raw format.
+type Disk struct {
+	ID       string // its serial number in the guest, by which PID 1 mounts it
+	Path     string
+	ReadOnly bool
+	Direct   bool // O_DIRECT: past the page cache of the machine underneath
+}
+
+// Port is a virtio-serial port of the guest that ends in a unix socket.
+type Port struct {
+	Name   string
+	Socket string
+}
+
+// Trace is QEMU's event trace.
+type Trace struct {
+	Pattern string
+	File    string
+}
+
+// Validate finds what no VMM could run.
+func (c Config) Validate() error {
+	var faults []string
+	fault := func(bad bool, format string, args ...any) {
+		if bad {
+			faults = append(faults, fmt.Sprintf(format, args...))
+		}
+	}
+	fault(c.Accel != TCG && c.Accel != KVM, "accelerator %q is neither tcg nor kvm", c.Accel)
+	fault(c.VCPUs < 1, "%d vCPUs", c.VCPUs)
+	fault(c.MemoryMiB < 32, "%d MiB of memory: Linux needs 32 at least", c.MemoryMiB)
+	fault(c.Kernel == "", "no kernel")
+	fault(c.ICount != "" && c.Accel != TCG, "icount with %s: only TCG counts instructions", c.Accel)
+	fault(c.ICount != "" && c.VCPUs > 1, "icount with %d vCPUs: it runs them on one thread", c.VCPUs)
+	for _, s := range append(sockets(c.Ports), c.Monitor) {
+		fault(machine.CheckSocketPath(s) != nil, "the socket path %s has %d bytes, the limit is 107", s, len(s))
+	}
+	for _, d := range c.Disks {
+		fault(d.ID == "" || len(d.ID) > 20, "disk %s: its ID %q has not 1 to 20 characters (virtio 1.2, 5.2.6)", d.Path, d.ID)
+	}
+	for _, p := range paths(c) {
+		fault(strings.ContainsAny(p, ",\n"), "the path %q has a comma or line break, which QEMU's options cannot carry", p)
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	return result.Errorf(result.Host, "virtual machine configuration: %s", strings.Join(faults, "; "))
+}
+
+func sockets(ports []Port) (out []string) {
+	for _, p := range ports {
+		out = append(out, p.Socket)
+	}
+	return out
+}
+
+func paths(c Config) []string {
+	out := slices.Concat(sockets(c.Ports), []string{c.Monitor})
+	for _, d := range c.Disks {
+		out = append(out, d.Path)
+	}
+	if c.Trace != nil {
+		out = append(out, c.Trace.File, c.Trace.Pattern)
+	}
+	return out
+}
