@@ -1,0 +1,225 @@
+// Command guestinit is PID 1 of the small guest. It mounts what a Linux program
+// expects, loads kernel modules in dependency order, serves SSH on a
+// virtio-serial port and powers the machine off in order.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"virtlab/harness/guest/wire"
+)
+
+func main() {
+	// Started by another name it is a tool of the guest: one program to
+	// unpack, not three.
+	switch filepath.Base(os.Args[0]) {
+	case "modprobe":
+		exitWith(modprobe(os.Args[1:]))
+	case "uname":
+		exitWith(uname())
+	case "rmmod":
+		exitWith(rmmod(os.Args[1:]))
+	case "poweroff":
+		exitWith(unix.Kill(1, unix.SIGTERM))
+	case "dmesg":
+		exitWith(dmesg())
+	}
+	if os.Getpid() != 1 {
+		exitWith(fmt.Errorf("guestinit is PID 1 of a guest, not a program to run"))
+	}
+	words, err := readCommandLine()
+	if err == nil {
+		err = boot(words)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "virtlab: error:", err)
+	}
+	powerOff(words.value(wire.Off))
+}
+
+func exitWith(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// boot brings userspace up and stays until the guest is to end.
+func boot(words commandLine) error {
+	if err := mountSystem(); err != nil {
+		return err
+	}
+	fmt.Println(wire.Marker)
+	for _, spec := range words[wire.Mount] {
+		if err := mountDisk(spec); err != nil {
+			return err
+		}
+	}
+	os.Setenv("PATH", "/bin:"+wire.ToolsDir+"/bin")
+	os.Setenv("HOME", "/root")
+	if line := words.value(wire.Run); line != "" {
+		return runOnce(strings.Split(line, ","))
+	}
+	go reap()
+	return serve()
+}
+
+// commandLine is the kernel command line: words and their values, in order.
+type commandLine map[string][]string
+
+// value is the last value of a word, as the kernel has it for its own.
+func (c commandLine) value(word string) string {
+	if v := c[word]; len(v) > 0 {
+		return v[len(v)-1]
+	}
+	return ""
+}
+
+func parseCommandLine(line string) commandLine {
+	words := commandLine{}
+	for _, w := range strings.Fields(line) {
+		k, v, _ := strings.Cut(w, "=")
+		words[k] = append(words[k], v)
+	}
+	return words
+}
+
+// readCommandLine mounts /proc, where the command line is.
+func readCommandLine() (commandLine, error) {
+	if err := os.MkdirAll("/proc", 0o755); err != nil {
+		return nil, err
+	}
+	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+		return nil, fmt.Errorf("mounting /proc: %w", err)
+	}
+	b, err := os.ReadFile("/proc/cmdline")
+	return parseCommandLine(string(b)), err
+}
+
+func mountSystem() error {
+	for _, m := range []struct{ fstype, dir string }{
+		{"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"tmpfs", "/tmp"}, {"tmpfs", "/run"},
+	} {
+		if err := os.MkdirAll(m.dir, 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mount(m.fstype, m.dir, m.fstype, 0, ""); err != nil && err != unix.EBUSY {
+			return fmt.Errorf("mounting %s on %s: %w", m.fstype, m.dir, err)
+		}
+	}
+	if err := os.MkdirAll(wire.ModuleDir, 0o755); err != nil {
+		return err
+	}
+	for _, tool := range []string{"dmesg", "modprobe", "poweroff", "rmmod", "uname"} {
+		_ = os.MkdirAll("/bin", 0o755)
+		if err := os.Symlink("/init", "/bin/"+tool); err != nil {
+			return err
+		}
+	}
+	return loopbackUp()
+}
+
+// mountDisk mounts the disk SERIAL on DIR ("SERIAL:DIR"), read-only where the
+// device is, and makes programs on it find the dynamic loader and libraries
+// where they look for them.
+func mountDisk(spec string) error {
+	serial, dir, ok := strings.Cut(spec, ":")
+	if !ok {
+		return fmt.Errorf("%s=%s: want SERIAL:DIR", wire.Mount, spec)
+	}
+	sysfs, err := await("/sys/block/*/serial", serial)
+	if err != nil {
+		return fmt.Errorf("disk %s: %w", serial, err)
+	}
+	node := "/dev/" + filepath.Base(filepath.Dir(sysfs))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	var flags uintptr
+	if ro, _ := os.ReadFile(filepath.Join(filepath.Dir(sysfs), "ro")); strings.TrimSpace(string(ro)) == "1" {
+		flags = unix.MS_RDONLY
+	}
+	if err := unix.Mount(node, dir, "ext4", flags, ""); err != nil {
+		return fmt.Errorf("mounting %s on %s: %w", node, dir, err)
+	}
+	for _, name := range []string{"lib", "lib64", "usr"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			_ = os.Symlink(filepath.Join(dir, name), "/"+name)
+		}
+	}
+	return nil
+}
+
+// await waits for a file in sysfs that matches pattern and holds want. Devices
+// are probed while PID 1 already runs.
+func await(pattern, want string) (string, error) {
+	for start := time.Now(); time.Since(start) < 30*time.Second; time.Sleep(time.Millisecond) {
+		files, _ := filepath.Glob(pattern)
+		for _, f := range files {
+			if b, _ := os.ReadFile(f); strings.TrimSpace(string(b)) == want {
+				return f, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("nothing like %s holds %q after 30 s: is the device on the VMM's command line?", pattern, want)
+}
+
+// runOnce runs one program with its output on the console.
+func runOnce(argv []string) error {
+	c := exec.Command(argv[0], argv[1:]...)
+	c.Stdout, c.Stderr = os.Stdout, os.Stderr
+	return c.Run()
+}
+
+// uname prints the kernel's name and release.
+func uname() error {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return err
+	}
+	_, err := fmt.Println(unix.ByteSliceToString(u.Sysname[:]), unix.ByteSliceToString(u.Release[:]))
+	return err
+}
+
+// openPort opens the virtio-serial port that SSH runs over.
+func openPort() (io.ReadWriteCloser, error) {
+	sysfs, err := await("/sys/class/virtio-ports/*/name", wire.Port)
+	if err != nil {
+		return nil, err
+	}
+	return os.OpenFile("/dev/"+filepath.Base(filepath.Dir(sysfs)), os.O_RDWR, 0)
+}
+
+// dmesg prints the kernel log (syslog(2), SYSLOG_ACTION_READ_ALL).
+func dmesg() error {
+	size, err := unix.Klogctl(unix.SYSLOG_ACTION_SIZE_BUFFER, nil)
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, size)
+	n, err := unix.Klogctl(unix.SYSLOG_ACTION_READ_ALL, buf)
+	if err == nil {
+		_, err = os.Stdout.Write(buf[:n])
+	}
+	return err
+}
+
+// powerOff ends the machine; it never returns.
+func powerOff(how string) {
+	unix.Sync()
+	cmd := unix.LINUX_REBOOT_CMD_POWER_OFF
+	if how == "reboot" {
+		cmd = unix.LINUX_REBOOT_CMD_RESTART
+	}
+	_ = unix.Reboot(cmd)
+	select {}
+}

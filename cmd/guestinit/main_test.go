@@ -1,0 +1,35 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"virtlab/harness/guest/wire"
+)
+
+func TestParseCommandLine(t *testing.T) {
+	words := parseCommandLine("console=ttyS0 quiet  panic=-1 virtlab.mount=tools:/lab virtlab.run=echo,a=b virtlab.mount=data:/data virtlab.off=poweroff virtlab.off=reboot empty=\n")
+	assert.Equal(t, []string{"tools:/lab", "data:/data"}, words[wire.Mount], "each, in order")
+	assert.Equal(t, "reboot", words.value(wire.Off), "the last one counts")
+	assert.Equal(t, "echo,a=b", words.value(wire.Run), "cut at the first = only")
+	assert.Equal(t, []string{""}, words["quiet"])
+	assert.Equal(t, []string{""}, words["empty"])
+	assert.Empty(t, words.value("absent"))
+	assert.Empty(t, parseCommandLine("\n"))
+}
+
+func FuzzParseCommandLine(f *testing.F) {
+	f.Add("console=ttyS0 quiet a=b=c a= =x\n")
+	f.Fuzz(func(t *testing.T, line string) {
+		n := 0
+		for word, values := range parseCommandLine(line) {
+			require.NotContains(t, word, "=")
+			require.NotEmpty(t, values)
+			n += len(values)
+		}
+		require.Equal(t, len(strings.Fields(line)), n, "no word is lost")
+	})
+}

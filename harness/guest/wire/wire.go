@@ -1,0 +1,46 @@
+// Package wire is what a guest's PID 1 and the harness outside agree on: the
+// port they meet at, the words on the kernel command line, and the SSH
+// algorithms both sides use.
+package wire
+
+import "golang.org/x/crypto/ssh"
+
+// Port is the name of the virtio-serial port that carries SSH. It shows up in
+// the guest as /sys/class/virtio-ports/*/name.
+const Port = "virtlab.ssh"
+
+// Words on the kernel command line that PID 1 obeys. The kernel hands unknown
+// words with a dot to modules that do not exist, so they do no harm.
+const (
+	// Mount mounts a disk, named by its serial number, before anything else:
+	// "virtlab.mount=tools:/lab". The word may come more than once.
+	Mount = "virtlab.mount"
+	// Run runs a program, prints what it prints and powers off:
+	// "virtlab.run=uname,-r". Without it PID 1 serves SSH.
+	Run = "virtlab.run"
+	// Off says how the machine is to end: "poweroff" or "reboot". A microvm
+	// ends quickest by a reset under QEMU's -no-reboot; pc by ACPI.
+	Off = "virtlab.off"
+)
+
+// ToolsDir is where the tools disk is mounted.
+const ToolsDir = "/lab"
+
+// ModuleDir is where PID 1 looks for kernel modules besides the tools disk; it
+// makes the directory.
+const ModuleDir = "/tmp/modules"
+
+// Marker is what PID 1 prints on the console once it runs, so that a hang of
+// the kernel can be told from a hang of its programs.
+const Marker = "virtlab: init"
+
+// Algorithms is the one set both sides offer. The wire is a private unix socket
+// to a machine that we started, so nothing rests on its cryptography: what
+// counts is that an emulated CPU gets through the handshake quickly. Without
+// this choice x/crypto/ssh begins with ML-KEM.
+func Algorithms() ssh.Config {
+	return ssh.Config{
+		KeyExchanges: []string{ssh.KeyExchangeCurve25519},
+		Ciphers:      []string{ssh.CipherChaCha20Poly1305},
+	}
+}
