@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io/fs"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // MinimumRate is the rate, in guest instructions per second, from which KVM is
@@ -102,11 +104,23 @@ func (r *ProbeResult) measure(ctx context.Context, device *Device) error {
 	return nil
 }
 
-// keep records a run if it is the fastest so far.
+// keep records a run if it is the fastest so far. The clock's resolution counts
+// as time that passed: a kernel with no better clock than its tick (clocksource
+// jiffies: 10 ms) reads 0 after a short run, which would be any speed.
 func (r *ProbeResult) keep(instructions uint64, elapsed time.Duration) {
-	if rate := float64(instructions) / max(elapsed, 1).Seconds(); rate > r.Rate {
+	if rate := float64(instructions) / (elapsed + clockResolution()).Seconds(); rate > r.Rate {
 		r.Instructions, r.Elapsed, r.Rate = instructions, elapsed, rate
 	}
+}
+
+// clockResolution is that of the monotonic clock, at least a nanosecond
+// (clock_getres(2)).
+func clockResolution() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGetres(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return time.Nanosecond
+	}
+	return max(time.Duration(ts.Nano()), time.Nanosecond)
 }
 
 // timeLoop returns how long the guest takes for the given number of loops.
