@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +28,7 @@ func modprobe(args []string) error {
 	if err != nil {
 		return err
 	}
-	return load(path, strings.Join(args[1:], " "))
+	return load(path, strings.Join(args[1:], " "), nil)
 }
 
 func findModule(name string) (string, error) {
@@ -45,7 +46,12 @@ func findModule(name string) (string, error) {
 	return "", fmt.Errorf("module %s: not in %s", name, strings.Join(moduleDirs, " or "))
 }
 
-func load(path, params string) error {
+// load loads the module at path after those it depends on. above are the modules
+// that wait for this one.
+func load(path, params string, above []string) error {
+	if slices.Contains(above, path) {
+		return fmt.Errorf("modules depend on each other in a circle: %s", strings.Join(append(above, path), " needs "))
+	}
 	deps, err := dependencies(path)
 	if err != nil {
 		return err
@@ -55,7 +61,7 @@ func load(path, params string) error {
 		if err != nil {
 			return fmt.Errorf("%s needs it: %w", filepath.Base(path), err)
 		}
-		if err := load(p, ""); err != nil {
+		if err := load(p, "", append(above, path)); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -134,8 +135,19 @@ func (p *process) wait() syscall.WaitStatus {
 	ws := <-p.ended
 	// Whatever it left in its group goes with it, or its pipes stay open.
 	p.signal(syscall.SIGKILL)
-	p.copied.Wait()
+	done := make(chan struct{})
+	go func() {
+		p.copied.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(pipeDelay): // a daemon of its own session has the pipes
+	}
 	return ws
 }
+
+// pipeDelay is how long the output of a program that has ended is waited for.
+const pipeDelay = 2 * time.Second
 
 func (p *process) signal(sig syscall.Signal) { _ = syscall.Kill(-p.pid, sig) }

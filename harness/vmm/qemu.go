@@ -185,7 +185,9 @@ func (q QEMU) Explain(err error, stderr string) error {
 	switch {
 	case strings.Contains(stderr, "Could not access KVM") || strings.Contains(stderr, "failed to initialize kvm"):
 		return result.Errorf(result.Host, "%s: %s", q.Name(), stderr).WithHint("use -accel tcg, or give this user access to /dev/kvm")
-	case strings.Contains(stderr, "MSR 0x10a"):
+	case strings.Contains(stderr, "cannot set up guest memory") || strings.Contains(stderr, "unable to map backing store"):
+		return result.Errorf(result.Host, "%s: %s", q.Name(), stderr).WithHint("give the guest less memory, or free some")
+	case strings.Contains(stderr, "MSR 0x10a") || strings.Contains(stderr, "index=0x10a"):
 		// QEMU aborts on it, so this comes before the signals.
 		return result.Errorf(result.Host, "%s: %s", q.Name(), stderr).WithHint("this KVM needs -cpu host,-arch-capabilities")
 	case errors.As(err, &exit) && exit.Signal != "":

@@ -5,7 +5,7 @@ package vmm
 
 import (
 	"fmt"
-	"slices"
+	"regexp"
 	"strings"
 
 	"virtlab/harness/machine"
@@ -78,6 +78,8 @@ type Trace struct {
 	File    string
 }
 
+var diskID = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,19}$`)
+
 // Validate finds what no VMM could run.
 func (c Config) Validate() error {
 	var faults []string
@@ -95,9 +97,14 @@ func (c Config) Validate() error {
 	for _, s := range append(sockets(c.Ports), c.Monitor) {
 		fault(machine.CheckSocketPath(s) != nil, "the socket path %s has %d bytes, the limit is 107", s, len(s))
 	}
+	seen := map[string]bool{}
 	for _, d := range c.Disks {
-		fault(d.ID == "" || len(d.ID) > 20, "disk %s: its ID %q has not 1 to 20 characters (virtio 1.2, 5.2.6)", d.Path, d.ID)
+		// A serial number has 20 bytes (virtio 1.2, 5.2.6), and QEMU uses it as a name.
+		fault(!diskID.MatchString(d.ID), "disk %s: its ID %q is not 1 to 20 letters, digits and dashes that begin with a letter", d.Path, d.ID)
+		fault(seen[d.ID], "two disks have the ID %q", d.ID)
+		seen[d.ID] = true
 	}
+	fault(c.HugePages && c.MemoryMiB%2 != 0, "%d MiB of memory do not fit huge pages of 2 MiB", c.MemoryMiB)
 	for _, p := range paths(c) {
 		fault(strings.ContainsAny(p, ",\n"), "the path %q has a comma or line break, which QEMU's options cannot carry", p)
 	}
@@ -114,8 +121,12 @@ func sockets(ports []Port) (out []string) {
 	return out
 }
 
+// paths are the words that stand in a list of options.
 func paths(c Config) []string {
-	out := slices.Concat(sockets(c.Ports), []string{c.Monitor})
+	out := append(sockets(c.Ports), c.Monitor)
+	for _, p := range c.Ports {
+		out = append(out, p.Name)
+	}
 	for _, d := range c.Disks {
 		out = append(out, d.Path)
 	}
