@@ -4,6 +4,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -23,6 +24,8 @@ func main() {
 	switch filepath.Base(os.Args[0]) {
 	case "modprobe":
 		exitWith(modprobe(os.Args[1:]))
+	case "sleep":
+		exitWith(sleep(os.Args[1:]))
 	case "uname":
 		exitWith(uname())
 	case "rmmod":
@@ -119,7 +122,7 @@ func mountSystem() error {
 	if err := os.MkdirAll(wire.ModuleDir, 0o755); err != nil {
 		return err
 	}
-	for _, tool := range []string{"dmesg", "modprobe", "poweroff", "rmmod", "uname"} {
+	for _, tool := range []string{"dmesg", "modprobe", "poweroff", "rmmod", "sleep", "uname"} {
 		_ = os.MkdirAll("/bin", 0o755)
 		if err := os.Symlink("/init", "/bin/"+tool); err != nil {
 			return err
@@ -187,6 +190,16 @@ func uname() error {
 		return err
 	}
 	_, err := fmt.Println(unix.ByteSliceToString(u.Sysname[:]), unix.ByteSliceToString(u.Release[:]))
+	return err
+}
+
+// sleep sleeps for a number of seconds.
+func sleep(args []string) error {
+	if len(args) != 1 {
+		return errors.New("usage: sleep SECONDS")
+	}
+	d, err := time.ParseDuration(args[0] + "s")
+	time.Sleep(d)
 	return err
 }
 

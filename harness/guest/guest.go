@@ -168,11 +168,34 @@ func (g *Guest) await(ctx context.Context, cfg Config) error {
 			return g.blame(context.Cause(ctx))
 		case <-watch.C:
 			if idle := time.Since(g.console.lastMoved()); idle > stall {
+				g.keepRegisters(ctx, cfg)
 				return result.Errorf(result.Guest, "it hangs: nothing on the console and no answer for %s; the last lines were:\n%s",
 					idle.Round(time.Second), g.console.last(10))
 			}
 		}
 	}
+}
+
+// keepRegisters writes the CPUs' registers to the evidence, twice: they show
+// where a guest hangs, and whether it moves.
+func (g *Guest) keepRegisters(ctx context.Context, cfg Config) {
+	if cfg.Evidence == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	m, err := g.Monitor(ctx)
+	if err != nil {
+		return
+	}
+	var all strings.Builder
+	for range 2 {
+		for _, what := range []string{"info registers -a", "info lapic", "info pic"} {
+			text, err := m.HMP(ctx, what)
+			fmt.Fprintf(&all, "== %s %v\n%s\n", what, err, text)
+		}
+	}
+	_ = os.WriteFile(filepath.Join(cfg.Evidence, cfg.Name+".registers.txt"), []byte(all.String()), 0o644)
 }
 
 // connect dials the SSH port, whose socket the VMM is about to make.

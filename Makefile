@@ -1,0 +1,87 @@
+# virtlab: the labs of a virtualization course on any machine.
+# Results of the last run lie in $(OUT); what takes long to build in the cache
+# ($XDG_CACHE_HOME/virtlab or ~/.cache/virtlab), which survives make clean.
+
+SHELL       := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+OUT      := out
+VIRTLAB  := $(OUT)/virtlab
+TIMEOUT  := 20m
+FUZZTIME := 20s
+BENCH    := .
+COUNT    := 1
+GO_MIN   := $(shell sed -n 's/^go //p' go.mod)
+
+# What the labs' tests understand; see help below.
+LABFLAGS = $(if $(SUBMISSION),-submission '$(abspath $(SUBMISSION))') $(if $(SEED),-seed $(SEED)) $(if $(ACCEL),-accel $(ACCEL))
+RUNFLAG  = $(if $(RUN),-run '$(RUN)')
+EVIDENCE = -artifacts -outputdir '$(CURDIR)/$(OUT)/artifacts'
+
+# $(call tests,NAME,PACKAGES AND FLAGS): go test through gotestsum. A failure is
+# kept for later, so that what comes after still runs and the table has it all.
+tests = go tool gotestsum --format testname --jsonfile $(OUT)/$(1).json $(2) || touch $(OUT)/failed
+# The closing table over all streams, and the status of the tests.
+table = $(VIRTLAB) table $(addprefix $(OUT)/,$(addsuffix .json,$(1))); test ! -e $(OUT)/failed
+
+.PHONY: help setup labs test bench fuzz clean program fresh
+
+## help: this list
+help:
+	@echo "usage: make TARGET [VARIABLE=VALUE...]"; echo
+	@sed -n 's/^## \([a-z]*\): /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@echo
+	@echo "  labs, test: RUN=REGEX  SUBMISSION=DIRECTORY  SEED=N  ACCEL=auto|tcg|kvm  TIMEOUT=$(TIMEOUT)"
+	@echo "  bench:      BENCH=REGEX  COUNT=N  SEED  ACCEL  TIMEOUT    fuzz: FUZZTIME=$(FUZZTIME)"
+
+## setup: install missing Debian packages and build what the labs boot
+setup: program
+	@$(VIRTLAB) setup
+
+## labs: set up, run the experiments, and show a table of their results
+labs: setup fresh
+	@$(call tests,labs,-- $(EVIDENCE) -count 1 -timeout $(TIMEOUT) $(RUNFLAG) ./labs/... $(LABFLAGS))
+	@$(call table,labs)
+
+## test: all of it: vet, unit tests, the labs, and the labs with -tags kvm inside L1
+test: setup fresh
+	go vet ./...
+	go vet -tags kvm ./labs/...
+	@$(call tests,unit,-- -timeout $(TIMEOUT) ./harness/... ./cmd/...)
+	@$(call tests,labs,-- $(EVIDENCE) -count 1 -timeout $(TIMEOUT) $(RUNFLAG) ./labs/... $(LABFLAGS))
+	CGO_ENABLED=0 go test -c -tags kvm -o $(OUT)/labs-kvm.test ./labs
+	@$(call tests,kvm,--raw-command -- go tool test2json -t -p virtlab/labs $(VIRTLAB) l1 $(OUT)/labs-kvm.test -test.v=test2json -test.timeout $(TIMEOUT) -test.run '^TestKVM')
+	@$(call table,unit labs kvm)
+
+## bench: measure the VMMs; benchstat's summary of out/bench.txt at the end
+bench: setup fresh
+	@go test -timeout $(TIMEOUT) -run '^$$' -bench '$(BENCH)' -benchtime 1x -count $(COUNT) ./labs $(LABFLAGS) | tee $(OUT)/bench.txt
+	@go tool benchstat $(OUT)/bench.txt
+
+## fuzz: each fuzz target for FUZZTIME
+fuzz: program
+	@for pkg in $$(go list ./harness/... ./cmd/...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
+		done; \
+	done
+
+## clean: remove the results; with CACHE=1 also what takes minutes to build
+clean:
+	rm -rf $(OUT)
+	$(if $(CACHE),cache="$${XDG_CACHE_HOME:-$$HOME/.cache}/virtlab"; test ! -d "$$cache" || chmod -R u+w "$$cache"; rm -rf "$$cache")
+
+# The command line, built anew each time: go knows whether there is anything to do.
+program:
+	@command -v go >/dev/null || { echo "virtlab needs Go $(GO_MIN) or later, and there is no go in PATH: see https://go.dev/doc/install" >&2; exit 1; }
+	@have=$$(go env GOVERSION) && printf '%s\n' go$(GO_MIN) "$$have" | sort -V -C || \
+		{ echo "virtlab needs Go $(GO_MIN) or later, this is $${have:-another}: see https://go.dev/doc/install" >&2; exit 1; }
+	@mkdir -p $(OUT)
+	@CGO_ENABLED=0 go build -o $(VIRTLAB) ./cmd/virtlab
+
+# Away with the results of the last run: a stale stream would look like today's.
+fresh: program
+	@rm -rf $(OUT)/artifacts $(OUT)/failed $(OUT)/*.json $(OUT)/*.test
+	@mkdir -p $(OUT)/artifacts

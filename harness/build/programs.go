@@ -1,0 +1,102 @@
+package build
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// GoProgramRecipe builds the static Go program in cmd/NAME of the project at
+// root. dirs are the project's directories it is made from.
+func GoProgramRecipe(root, name string, dirs ...string) (Recipe, error) {
+	inputs := []string{runtime.Version()}
+	for _, f := range []string{"go.mod", "go.sum"} {
+		in, err := FileInput(filepath.Join(root, f))
+		if err != nil {
+			return Recipe{}, err
+		}
+		inputs = append(inputs, in)
+	}
+	for _, d := range dirs {
+		in, err := goSources(filepath.Join(root, d))
+		if err != nil {
+			return Recipe{}, err
+		}
+		inputs = append(inputs, d, in)
+	}
+	return Recipe{
+		Name: name, Inputs: inputs, Expect: 15 * time.Second,
+		Make: func(ctx context.Context, dir string, log *Log) error {
+			log.Step("go build")
+			return log.Run(ctx, root, []string{"CGO_ENABLED=0"},
+				"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(dir, name), "./cmd/"+name)
+		},
+	}, nil
+}
+
+// goSources is a recipe input: the Go and assembly files below dir that go into
+// a program, without tests.
+func goSources(dir string) (string, error) {
+	return treeInput(dir, func(name string) bool {
+		return strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go") || strings.HasSuffix(name, ".s")
+	})
+}
+
+// CProgramsRecipe compiles each C file in dir to a static program of the same
+// name without the ending; headers are files that they include. It is for the
+// project's own files: those of students are compiled in the sandbox.
+func CProgramsRecipe(name, dir string, headers ...string) (Recipe, error) {
+	in, err := treeInput(dir, func(f string) bool { return strings.HasSuffix(f, ".c") })
+	if err != nil {
+		return Recipe{}, err
+	}
+	for _, h := range headers {
+		b, err := FileInput(h)
+		if err != nil {
+			return Recipe{}, err
+		}
+		in += b
+	}
+	compiler, err := compilerVersion()
+	if err != nil {
+		return Recipe{}, err
+	}
+	return Recipe{
+		Name: name, Inputs: []string{in, compiler}, Expect: 5 * time.Second,
+		Make: func(ctx context.Context, out string, log *Log) error {
+			files, err := filepath.Glob(filepath.Join(dir, "*.c"))
+			if err != nil {
+				return err
+			}
+			for i, f := range files {
+				program := strings.TrimSuffix(filepath.Base(f), ".c")
+				log.Step("compiling %s", program)
+				log.Count(i, len(files))
+				if err := log.Run(ctx, dir, nil, "gcc", "-static", "-O2", "-Wall", "-Wextra", "-Werror", "-o", filepath.Join(out, program), f); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}, nil
+}
+
+// copyInto copies the regular files of dir into out.
+func copyInto(out, dir string) error {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if !f.Type().IsRegular() {
+			continue
+		}
+		if err := copyFile(filepath.Join(out, f.Name()), filepath.Join(dir, f.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,246 @@
+package build
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"virtlab/harness/result"
+)
+
+// EduVariantRecipe builds a QEMU that differs from the one in qemuDir, a
+// result of QEMURecipe, in its edu device alone: eduC replaces hw/misc/edu.c.
+// It compiles one file and links, in about a second, reads the shared tree and
+// writes only its own result, so any number can run at once.
+//
+// An edu.c that does not compile or link is the submission's failure, with the
+// compiler's first errors. The compiler runs with the caller's rights: it
+// reads what the source includes, so a student's file wants a sandbox around.
+func EduVariantRecipe(qemuDir, name string, eduC []byte) Recipe {
+	return Recipe{
+		Name:   "qemu-" + name,
+		Inputs: []string{eduVariantVersion, filepath.Base(qemuDir), string(eduC)},
+		Expect: time.Second,
+		Make: func(ctx context.Context, dir string, log *Log) error {
+			v := eduVariant{base: qemuDir, dir: dir, log: log}
+			return v.make(ctx, eduC)
+		},
+	}
+}
+
+const eduVariantVersion = "1"
+
+type eduVariant struct {
+	base, dir string
+	log       *Log
+}
+
+func (v eduVariant) make(ctx context.Context, eduC []byte) error {
+	plan, err := v.plan()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(v.dir, qemuEduStock), eduC, 0o644); err != nil {
+		return err
+	}
+	v.log.Step("compiling edu.c")
+	if err := v.run(ctx, "compile", append(v.fill(plan.Compile), variantFlags(v.dir)...)); err != nil {
+		return err
+	}
+	v.log.Step("linking")
+	if err := v.run(ctx, "link", append(v.fill(plan.Link), "-s")); err != nil {
+		return err
+	}
+	if err := os.Remove(v.object()); err != nil {
+		return err
+	}
+	return os.Symlink(QEMUFirmware(v.base), QEMUFirmware(v.dir))
+}
+
+// variantFlags make errors plain to read, keep dir out of the binary, and turn
+// the call of a function that nobody declared, which older compilers let
+// through to fail at the end of linking, into an error with a line.
+func variantFlags(dir string) []string {
+	return []string{"-fdiagnostics-color=never", "-ffile-prefix-map=" + dir + "=.", "-Werror=implicit-function-declaration"}
+}
+
+func (v eduVariant) plan() (plan eduPlan, err error) {
+	b, err := os.ReadFile(filepath.Join(v.base, qemuEduPlan))
+	if err == nil {
+		err = json.Unmarshal(b, &plan)
+	}
+	if err != nil {
+		return plan, result.Errorf(result.Host, "%s is not a QEMU that variants can be built from: %w", v.base, err).WithHint("run make setup")
+	}
+	return plan, nil
+}
+
+func (v eduVariant) object() string { return filepath.Join(v.dir, "edu.o") }
+
+// fill puts this variant's files into a command of the plan.
+func (v eduVariant) fill(argv []string) []string {
+	out := append([]string(nil), argv...)
+	replaceArg(out, eduSource, filepath.Join(v.dir, qemuEduStock))
+	replaceArg(out, eduObject, v.object())
+	replaceArg(out, eduBinary, QEMUBinary(v.dir))
+	return out
+}
+
+// run runs one command of the plan in the shared build directory; what says
+// what edu.c does not do when it fails.
+func (v eduVariant) run(ctx context.Context, what string, argv []string) error {
+	var said bytes.Buffer
+	cmd := command(ctx, filepath.Join(v.base, qemuTree, "build"), argv...)
+	cmd.Stdout = v.log
+	cmd.Stderr = io.MultiWriter(v.log, &said)
+	fmt.Fprintf(v.log, "+ %s\n", strings.Join(argv, " "))
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case !errors.As(err, &exit):
+		return result.Errorf(result.Host, "%s: %w", argv[0], err).WithHint("run make setup, which installs the compiler")
+	}
+	return result.Errorf(result.Submission, "edu.c does not %s:\n%s", what, compilerErrors(said.String(), v.dir))
+}
+
+// command is a command in a process group of its own, in English, that is
+// killed as a whole when ctx ends.
+func command(ctx context.Context, dir string, argv ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	return cmd
+}
+
+// output is what a command prints to stdout.
+func output(ctx context.Context, dir string, argv ...string) (string, error) {
+	var stderr bytes.Buffer
+	cmd := command(ctx, dir, argv...)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, strings.TrimSpace(stderr.String()))
+	}
+	return string(out), nil
+}
+
+var (
+	diagnosis = regexp.MustCompile(`(?m)^\S[^\n]*?: (?:fatal )?(?:error|warning|note): `)
+	isError   = regexp.MustCompile(`: (?:fatal )?error: `)
+	linkError = regexp.MustCompile(`(?m)^.*: (?:undefined reference to|multiple definition of) .*$`)
+)
+
+// maxErrors is how many errors a report quotes: the first ones are what a
+// student has to look at, the rest mostly follow from them.
+const maxErrors = 5
+
+// compilerErrors picks the first errors from what gcc or the linker said, gcc's
+// with the source line it quotes, and names files as they are in dir.
+func compilerErrors(said, dir string) string {
+	said = strings.ReplaceAll(said, dir+"/", "")
+	errs := linkError.FindAllString(said, maxErrors)
+	if len(errs) == 0 {
+		errs = gccErrors(said)
+	}
+	if len(errs) == 0 { // neither: killed, or a message of another form
+		return firstLines(said, 2*maxErrors)
+	}
+	return strings.Join(errs, "\n")
+}
+
+func gccErrors(said string) (errs []string) {
+	starts := diagnosis.FindAllStringIndex(said, -1)
+	for i, at := range starts {
+		end := len(said)
+		if i+1 < len(starts) {
+			end = starts[i+1][0]
+		}
+		if isError.MatchString(said[at[0]:at[1]]) && len(errs) < maxErrors {
+			errs = append(errs, withoutContext(said[at[0]:end]))
+		}
+	}
+	return errs
+}
+
+// withoutContext drops gcc's "In function ..." that introduces the next block.
+func withoutContext(block string) string {
+	var kept []string
+	for _, line := range strings.Split(strings.TrimRight(block, "\n"), "\n") {
+		if strings.Contains(line, ": In function ") || strings.HasSuffix(line, ": At top level:") {
+			break
+		}
+		kept = append(kept, line)
+	}
+	return strings.Join(kept, "\n")
+}
+
+func firstLines(s string, n int) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	if len(lines) > n {
+		lines = append(lines[:n], "...")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// insertion is one piece of the reference function and its place in edu.c.
+type insertion struct {
+	file   string // in fixtures/qemu
+	anchor *regexp.Regexp
+	after  bool   // after the anchor, not before it
+	where  string // the anchor in words
+}
+
+// The anchors are read off edu.c of QEMU 7.2; a QEMU in which one does not match
+// exactly once is refused, not guessed at.
+var eduInsertions = []insertion{
+	{"gcd-state.c.inc", regexp.MustCompile(`(?m)^    uint32_t irq_status;\n`), true, "irq_status in struct EduState"},
+	{"gcd-function.c.inc", regexp.MustCompile(`(?m)^static uint64_t edu_mmio_read\(`), false, "the function edu_mmio_read"},
+	{"gcd-read.c.inc", regexp.MustCompile(`(?m)^    case 0x80:\n +dma_rw\(edu, false, &val, &edu->dma\.src`), false, "case 0x80 of edu_mmio_read"},
+	{"gcd-write.c.inc", regexp.MustCompile(`(?m)^    case 0x80:\n +dma_rw\(edu, true, &val, &edu->dma\.src`), false, "case 0x80 of edu_mmio_write"},
+}
+
+// InsertFunction adds the reference function, gcd of the registers 0x28 and
+// 0x2c in 0x30, to stock, the edu.c of some QEMU. The pieces come from
+// fixtures, the directory fixtures/qemu, which documents the registers.
+func InsertFunction(stock []byte, fixtures string) ([]byte, error) {
+	edu := stock
+	for _, ins := range eduInsertions {
+		piece, err := os.ReadFile(filepath.Join(fixtures, ins.file))
+		if err != nil {
+			return nil, err
+		}
+		if edu, err = ins.apply(edu, piece); err != nil {
+			return nil, err
+		}
+	}
+	return edu, nil
+}
+
+func (ins insertion) apply(edu, piece []byte) ([]byte, error) {
+	found := ins.anchor.FindAllIndex(edu, -1)
+	if len(found) != 1 {
+		return nil, result.Errorf(result.Host, "%s has %d places in edu.c, expected one: no unique match for %s", ins.file, len(found), ins.where).
+			WithHint("this QEMU's edu.c differs from those known: give the anchor %q a form that fits it", ins.anchor)
+	}
+	at := found[0][0]
+	if ins.after {
+		at = found[0][1]
+	}
+	return bytes.Join([][]byte{edu[:at], edu[at:]}, piece), nil
+}

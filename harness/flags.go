@@ -1,0 +1,120 @@
+// Package harness is the short vocabulary that the labs are written in: boot,
+// load, run, look.
+package harness
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"virtlab/harness/kvm"
+	"virtlab/harness/result"
+	"virtlab/harness/vmm"
+)
+
+var (
+	accelFlag      = flag.String("accel", "auto", "how guest code runs: auto, tcg (emulated) or kvm (hardware)")
+	seedFlag       = flag.Uint64("seed", 0, "seed of everything that is drawn; 0 draws one")
+	submissionFlag = flag.String("submission", "", "directory with a student's files; default: the reference solutions")
+)
+
+// Main is TestMain of the labs: it prints once what was chosen and why, and
+// fails at once where the assets are missing.
+func Main(m *testing.M) int {
+	flag.Parse()
+	if flag.Lookup("test.list").Value.String() != "" {
+		return m.Run()
+	}
+	if err := prepare(); err != nil {
+		fmt.Fprintln(os.Stderr, "virtlab:", err)
+		return 1
+	}
+	accel, why := Accel()
+	fmt.Printf("virtlab: accelerator %s: %s\nvirtlab: seed %d (repeat with -seed %d)\n", accel, why, Seed(), Seed())
+	return m.Run()
+}
+
+func prepare() error {
+	if *submissionFlag != "" {
+		st, err := os.Stat(*submissionFlag)
+		if err != nil {
+			return result.Errorf(result.Submission, "-submission: %w", err)
+		}
+		if !st.IsDir() {
+			return result.Errorf(result.Submission, "-submission %s: not a directory", *submissionFlag).WithHint("unpack the archive first")
+		}
+	}
+	if _, _, err := chooseAccel(); err != nil {
+		return err
+	}
+	_, err := assets()
+	return err
+}
+
+// Seed is the one seed of this run.
+var Seed = sync.OnceValue(func() uint64 {
+	if *seedFlag != 0 {
+		return *seedFlag
+	}
+	return rand.Uint64N(1<<32) + 1 // short enough to be typed again
+})
+
+// Accel is the accelerator for guests on the host, and why.
+func Accel() (vmm.Accel, string) {
+	a, why, _ := chooseAccel()
+	return a, why
+}
+
+// KVMDevice is the device of the KVM API.
+const KVMDevice = "/dev/kvm"
+
+// chooseAccel probes KVM once, and by use: a device that opens may still
+// interpret guest code, and the flags in cpuinfo say nothing about a guest's
+// rights.
+func chooseAccel() (vmm.Accel, string, error) {
+	choice.once.Do(func() { choice.accel, choice.why, choice.err = probeAccel() })
+	return choice.accel, choice.why, choice.err
+}
+
+var choice struct {
+	once  sync.Once
+	accel vmm.Accel
+	why   string
+	err   error
+}
+
+func probeAccel() (vmm.Accel, string, error) {
+	switch *accelFlag {
+	case "tcg":
+		return vmm.TCG, "asked for by -accel", nil
+	case "auto", "kvm":
+	default:
+		return "", "", result.Errorf(result.Host, "-accel %s: want auto, tcg or kvm", *accelFlag)
+	}
+	probe, err := kvm.Probe(KVMDevice)
+	switch {
+	case err == nil && probe.Usable:
+		return vmm.KVM, probe.Reason, nil
+	case *accelFlag == "kvm" && err != nil:
+		return "", "", result.Errorf(result.Host, "-accel kvm: %w", err).WithHint("use -accel tcg, which needs no hardware")
+	case *accelFlag == "kvm":
+		return "", "", result.Errorf(result.Host, "-accel kvm: %s", probe.Reason).WithHint("use -accel tcg, which needs no hardware")
+	case err != nil:
+		return vmm.TCG, "no usable KVM: " + err.Error(), nil
+	default:
+		return vmm.TCG, "no usable KVM: " + probe.Reason, nil
+	}
+}
+
+// SubmissionFile is the path of a file that the student handed in, or "" where
+// the reference solution is to be used.
+func SubmissionFile(name string) string {
+	if *submissionFlag == "" {
+		return ""
+	}
+	return filepath.Join(*submissionFlag, name)
+}

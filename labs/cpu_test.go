@@ -1,0 +1,89 @@
+package labs
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"virtlab/harness"
+	"virtlab/harness/trap"
+)
+
+// Experiment 1: CPU virtualization. A mini VMM on the KVM API runs a guest that
+// prints "Hello, world!" byte by byte through `out`; each byte is a VM exit. The
+// task: rewrite the handling of KVM_EXIT_IO so that upper case comes out.
+
+const hello = "Hello, world!\n"
+
+func TestCPU(t *testing.T) {
+	lab := harness.New(t)
+	l1 := lab.L1()
+
+	t.Run("sample prints what the guest wrote", func(t *testing.T) {
+		lab := lab.In(t)
+		log := lab.Watch(l1, lab.Program(l1, "sample-qemu"))
+		assert.NoError(t, trap.CheckEnd(log))
+		assert.NoError(t, trap.CheckText(log, hello))
+		assert.NoError(t, trap.CheckExits(log, len(hello)))
+	})
+
+	t.Run("solution", func(t *testing.T) {
+		lab := lab.In(t)
+		solution := lab.Solution(l1, "modified-qemu.c")
+		upper := lab.Transform("upper")
+		log := lab.Watch(l1, solution)
+
+		t.Run("prints upper case", func(t *testing.T) {
+			assert.NoError(t, trap.CheckEnd(log))
+			assert.NoError(t, trap.CheckText(log, string(upper.Apply([]byte(hello)))))
+		})
+		t.Run("one VM exit per character and one for hlt", func(t *testing.T) {
+			assert.NoError(t, trap.CheckExits(log, len(hello)))
+		})
+		t.Run("transforms what was trapped", func(t *testing.T) {
+			lab := lab.In(t)
+			nonce := trap.Nonce(lab.Rand, len(hello))
+			log := lab.WatchInjecting(l1, solution, nonce)
+			require.Len(t, log.Injected, len(nonce), "each trapped byte is replaced")
+			assert.NoError(t, trap.CheckTransform(log, upper))
+		})
+	})
+
+	t.Run("our own mini VMM in Go does the same", func(t *testing.T) {
+		res := lab.In(t).MiniVMM(l1, hello, "upper")
+		assert.Equal(t, "HELLO, WORLD!\n", string(res.Output))
+		assert.Len(t, res.Exits, len(hello)+1, "one KVM_EXIT_IO per character and one KVM_EXIT_HLT")
+	})
+}
+
+// Each check above has a wrong solution that it must fail, for the reason that
+// stands in the first line of the mutant.
+func TestCPUMutants(t *testing.T) {
+	lab := harness.New(t)
+	l1 := lab.L1()
+	upper := lab.Transform("upper")
+	checks := map[string]func(lab *harness.Lab, program string) error{
+		"end": func(lab *harness.Lab, program string) error {
+			return trap.CheckEnd(lab.Watch(l1, program))
+		},
+		"text": func(lab *harness.Lab, program string) error {
+			return trap.CheckText(lab.Watch(l1, program), string(upper.Apply([]byte(hello))))
+		},
+		"exits": func(lab *harness.Lab, program string) error {
+			return trap.CheckExits(lab.Watch(l1, program), len(hello))
+		},
+		"transform": func(lab *harness.Lab, program string) error {
+			return trap.CheckTransform(lab.WatchInjecting(l1, program, trap.Nonce(lab.Rand, len(hello))), upper)
+		},
+	}
+	for _, mutant := range lab.Mutants("cpu") {
+		t.Run(mutant.Name, func(t *testing.T) {
+			t.Parallel()
+			check := checks[mutant.Check]
+			require.NotNil(t, check, "the mutant's first line names the check %q", mutant.Check)
+			err := check(lab.In(t), lab.Program(l1, mutant.Name))
+			assert.ErrorContains(t, err, mutant.Reason, "%s", mutant.What)
+		})
+	}
+}

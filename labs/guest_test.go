@@ -1,0 +1,169 @@
+package labs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"virtlab/harness"
+	"virtlab/harness/machine"
+	"virtlab/harness/result"
+	"virtlab/harness/vmm"
+)
+
+// What the experiments stand on: guests that fail are noticed at once, say why,
+// and leave nothing behind.
+
+func TestGuestKernelFailures(t *testing.T) {
+	for how, says := range map[string]string{
+		"panic": "Kernel panic - not syncing: trouble was asked for",
+		"oops":  "BUG: kernel NULL pointer dereference",
+	} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			lab := harness.New(t)
+			g := lab.TroubleGuest()
+			start := time.Now()
+			err := g.Modprobe(lab.Ctx, harness.TroubleModule, "how="+how)
+			require.Error(t, err)
+			assert.Equal(t, result.Guest, result.OwnerOf(err), "%v", err)
+			assert.ErrorContains(t, err, says, "the lines on the console stand in the error")
+			assert.Less(t, time.Since(start), 20*time.Second, "the wait ends at once, not with the deadline")
+		})
+	}
+}
+
+func TestGuestHangs(t *testing.T) {
+	t.Parallel()
+	lab := harness.New(t)
+	g := lab.TroubleGuest()
+	ctx, cancel := context.WithTimeoutCause(lab.Ctx, 2*time.Second, errors.New("no answer for 2 s"))
+	defer cancel()
+	err := g.Modprobe(ctx, harness.TroubleModule, "how=hang")
+	assert.ErrorContains(t, err, "no answer for 2 s")
+	start := time.Now()
+	require.NoError(t, g.Close())
+	assert.Less(t, time.Since(start), 5*time.Second, "a hanging guest is ended from outside")
+}
+
+func TestGuestFloodsItsConsole(t *testing.T) {
+	t.Parallel()
+	lab := harness.New(t)
+	g := lab.TroubleGuest()
+	require.NoError(t, g.Modprobe(lab.Ctx, harness.TroubleModule, "how=flood"))
+	_, err := machine.Run(lab.Ctx, g, "uname")
+	require.NoError(t, err, "the guest still answers")
+	assert.Less(t, len(g.Console().Text()), 2<<20, "what is kept of the console is bounded")
+}
+
+func TestGuestOutOfMemory(t *testing.T) {
+	t.Parallel()
+	lab := harness.New(t)
+	g := lab.BootHost("small", harness.MemoryMiB(128), harness.WithTools())
+	_, err := machine.Run(lab.Ctx, g, "sysbench", "memory", "--threads=8", "--memory-block-size=64M", "--memory-scope=local", "--time=5", "run")
+	require.Error(t, err)
+	assert.Contains(t, strings.Join(g.Console().Trouble(), "\n"), "Out of memory: Killed process")
+}
+
+func TestGuestModuleOfAnotherKernel(t *testing.T) {
+	t.Parallel()
+	lab := harness.New(t)
+	g := lab.BootHost("guest")
+	module, err := os.ReadFile(filepath.Join(harness.Assets().Modules, "trouble.ko"))
+	require.NoError(t, err)
+	require.Equal(t, 1, bytes.Count(module, []byte("vermagic=6.")))
+	module = bytes.Replace(module, []byte("vermagic=6."), []byte("vermagic=5."), 1)
+	require.NoError(t, g.WriteFile(lab.Ctx, harness.TroubleModule, bytes.NewReader(module), 0o644))
+	err = g.Modprobe(lab.Ctx, harness.TroubleModule, "how=flood")
+	assert.ErrorContains(t, err, "built for another kernel?")
+	dmesg, err := g.Dmesg(lab.Ctx)
+	require.NoError(t, err)
+	assert.Contains(t, dmesg, "version magic '5.")
+}
+
+func TestGuestVMMFailures(t *testing.T) {
+	t.Parallel()
+	lab := harness.New(t)
+	for name, c := range map[string]struct {
+		option harness.Option
+		says   string
+		owner  result.Owner
+	}{
+		"exits at once":   {harness.Device("no-such-device"), "'no-such-device' is not a valid device model name", result.VMM},
+		"is not there":    {harness.QEMUBinary("/nowhere/qemu-system-x86_64"), "no such file or directory", result.Host},
+		"kernel is none":  {harness.KernelImage("/dev/null"), "qemu-microvm ended", result.VMM},
+		"too little room": {harness.MemoryMiB(8), "Linux needs 32 at least", result.Host},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := lab.TryBoot("guest", c.option)
+			require.Error(t, err)
+			assert.ErrorContains(t, err, c.says)
+			assert.Equal(t, c.owner, result.OwnerOf(err), "%v", err)
+		})
+	}
+}
+
+// A guest whose kernel waits for ever is noticed by its silence.
+func TestGuestStalls(t *testing.T) {
+	t.Parallel()
+	lab := harness.New(t)
+	// The port that PID 1 waits for has another name.
+	start := time.Now()
+	_, err := lab.TryBoot("guest", harness.Kernel("virtlab.mount=missing:/x"), harness.Stall(3*time.Second))
+	assert.ErrorContains(t, err, "it hangs: nothing on the console and no answer for")
+	assert.ErrorContains(t, err, "virtlab: init", "the last lines show how far it came")
+	assert.Less(t, time.Since(start), 20*time.Second)
+}
+
+// SIGKILL of the test leaves no VMM.
+func TestGuestDiesWithItsTest(t *testing.T) {
+	if os.Getenv("VIRTLAB_TEST_DIE") != "" {
+		g := harness.New(t).BootHost("guest")
+		require.NoError(t, os.WriteFile(os.Getenv("VIRTLAB_TEST_DIE"), []byte(strconv.Itoa(g.Pid())), 0o600))
+		select {}
+	}
+	t.Parallel()
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	cmd := exec.Command(os.Args[0], "-test.run", "^TestGuestDiesWithItsTest$", "-accel", "tcg")
+	cmd.Env = append(os.Environ(), "VIRTLAB_TEST_DIE="+pidFile)
+	require.NoError(t, cmd.Start())
+	var pid int
+	require.Eventually(t, func() bool {
+		b, _ := os.ReadFile(pidFile)
+		pid, _ = strconv.Atoi(string(b))
+		return pid != 0
+	}, time.Minute, 20*time.Millisecond, "the guest boots")
+	require.NoError(t, syscall.Kill(pid, 0), "the VMM runs")
+	require.NoError(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	assert.Eventually(t, func() bool { return !isVMM(pid) }, 10*time.Second, 20*time.Millisecond, "the VMM %d outlives its test", pid)
+}
+
+// isVMM says whether pid is a living QEMU.
+func isVMM(pid int) bool {
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	return err == nil && strings.Contains(string(status), "qemu") && !strings.Contains(string(status), ") Z ")
+}
+
+// Power off in order, on every machine type: QEMU ends with status 0.
+func TestGuestPowersOff(t *testing.T) {
+	for _, m := range []vmm.MachineType{vmm.PC, vmm.Q35, vmm.MicroVM} {
+		t.Run(string(m), func(t *testing.T) {
+			t.Parallel()
+			lab := harness.New(t)
+			g := lab.BootHost("guest", harness.MachineType(m))
+			require.NoError(t, g.PowerOff(lab.Ctx))
+		})
+	}
+}

@@ -1,0 +1,129 @@
+package labs
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"virtlab/harness"
+	"virtlab/harness/guest"
+	"virtlab/harness/mtree"
+	"virtlab/harness/pagewalk"
+	"virtlab/harness/vmm"
+)
+
+// Experiment 2: memory virtualization. A kernel module in L2 writes a number,
+// prints how its address is translated (GVA to GPA) and makes hypercall 22; KVM
+// in L1 prints how it is translated further (GPA to HPA, by EPT or NPT).
+
+// courseValue is the number that the course's own module writes.
+const courseValue = 1772334
+
+// The course's experiment, on the kind of paging that its text shows.
+func TestMemTranslation(t *testing.T) {
+	lab := harness.New(t)
+	l1 := lab.L1(harness.PagingLevels(4))
+	lab.HostPages(l1, false)
+	l2 := lab.L2(l1)
+	translate(t, lab, l1, l2, want{nonce: uint64(lab.Rand.Uint32()), levels: 4, guestLeaf: "4k", hostLeaf: "4k"})
+}
+
+// The same with 4 and 5 levels, and with small and large pages on either side.
+func TestMemPaging(t *testing.T) {
+	for _, levels := range []int{4, 5} {
+		t.Run(fmt.Sprintf("%d-level", levels), func(t *testing.T) {
+			t.Parallel()
+			lab := harness.New(t)
+			l1 := lab.L1(harness.PagingLevels(levels))
+			for _, hostLeaf := range []string{"4k", "2m"} {
+				lab.HostPages(l1, hostLeaf == "2m")
+				l2 := lab.L2(l1)
+				for _, guestLeaf := range []string{"4k", "2m"} {
+					t.Run("guest="+guestLeaf+"/host="+hostLeaf, func(t *testing.T) {
+						lab := lab.In(t)
+						translate(t, lab, l1, l2, want{uint64(lab.Rand.Uint32()), levels, guestLeaf, hostLeaf})
+					})
+				}
+				if hostLeaf == "4k" {
+					t.Run("the course's value", func(t *testing.T) {
+						translate(t, lab.In(t), l1, l2, want{courseValue, levels, "4k", hostLeaf})
+					})
+					t.Run("odd addresses", func(t *testing.T) { oddAddresses(t, lab.In(t), l1, l2) })
+				}
+				require.NoError(t, l2.Close())
+			}
+		})
+	}
+}
+
+type want struct {
+	nonce               uint64
+	levels              int
+	guestLeaf, hostLeaf string
+}
+
+var leafLevel = map[string]int{"4k": 1, "2m": 2}
+
+// translate is the experiment: load the module, read both logs, check their
+// arithmetic, then look at L1's memory from the machine underneath.
+func translate(t *testing.T, lab *harness.Lab, l1, l2 *guest.Guest, want want) {
+	dump := lab.DumpWalk(l1, l2, fmt.Sprintf("nonce=%d", want.nonce), "leaf="+want.guestLeaf)
+	pair := lab.Pair(dump)
+
+	assert.NoError(t, pagewalk.CheckPair(pair).Err())
+	assert.NoError(t, pagewalk.CheckNonce(pair, want.nonce).Err())
+	assert.Equal(t, want.levels, pair.Guest.Levels, "levels of the guest's page table")
+	assert.Equal(t, want.levels, pair.Host.Levels, "levels of the nested page table")
+	assert.Equal(t, leafLevel[want.guestLeaf], pair.Guest.Leaf, "level of the guest's leaf")
+	assert.Equal(t, leafLevel[want.hostLeaf], pair.Host.Leaf, "level of the host's leaf")
+
+	matrix := lab.Witness(l1, pair)
+	assert.NoError(t, matrix.Findings.Err())
+	assert.True(t, matrix.Confirmed(), "the nonce lies in memory where both logs say\n%s", matrix.Table())
+}
+
+// Hypercall 22 survives any argument: it says what it finds and neither kernel
+// is hurt.
+func oddAddresses(t *testing.T, lab *harness.Lab, l1, l2 *guest.Guest) {
+	for name, gpa := range map[string]string{
+		"above the guest's memory": "0x40000000",
+		"local APIC":               "0xfee00000",
+		"beyond physical memory":   "0xffffffffffffffff",
+		"crosses a page":           "0x1ffd",
+	} {
+		dump := lab.DumpWalk(l1, l2, "gpa="+gpa)
+		log, err := pagewalk.ParseHost(dump.HostLog)
+		if assert.NoError(t, err, "%s\n%s", name, dump.HostLog) {
+			assert.Len(t, log.Hosts(), 1, name)
+		}
+	}
+	assert.Empty(t, l1.Console().Trouble())
+	assert.Empty(t, l2.Console().Trouble())
+}
+
+// QEMU's MemoryRegion tree.
+func TestMemTree(t *testing.T) {
+	for _, machine := range []vmm.MachineType{vmm.PC, vmm.Q35} {
+		t.Run(string(machine), func(t *testing.T) {
+			t.Parallel()
+			lab := harness.New(t)
+			size := 128 + 64*lab.Rand.IntN(4)
+			with := lab.BootHost("with-edu", harness.MachineType(machine), harness.MemoryMiB(size), harness.Device("edu"))
+			tree := lab.MemoryTree(with)
+			assert.NoError(t, tree.CheckRAM(uint64(size)<<20))
+			assert.NoError(t, tree.CheckPCIHole())
+			assert.NoError(t, tree.CheckEdu(true))
+			assert.NotNil(t, tree.Space(mtree.SystemSpace))
+		})
+	}
+	t.Run("without the device", func(t *testing.T) {
+		t.Parallel()
+		lab := harness.New(t)
+		tree := lab.MemoryTree(lab.BootHost("without-edu", harness.MachineType(vmm.PC)))
+		assert.NoError(t, tree.CheckEdu(false))
+		assert.Error(t, tree.CheckEdu(true), "the check for the device fails where it is missing")
+		assert.Error(t, tree.CheckRAM(1<<30), "and the check for RAM where its size is another")
+	})
+}
