@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -29,6 +31,7 @@ func Main(m *testing.M) int {
 	if flag.Lookup("test.list").Value.String() != "" {
 		return m.Run()
 	}
+	overlap()
 	if err := prepare(); err != nil {
 		fmt.Fprintln(os.Stderr, "virtlab:", err)
 		return 1
@@ -36,6 +39,16 @@ func Main(m *testing.M) int {
 	accel, why := Accel()
 	fmt.Printf("virtlab: accelerator %s: %s\nvirtlab: seed %d (repeat with -seed %d)\n", accel, why, Seed(), Seed())
 	return m.Run()
+}
+
+// overlap lets twice as many tests run at once as there are CPUs, unless
+// -parallel says otherwise: half of them wait for something.
+func overlap() {
+	set := false
+	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "test.parallel" })
+	if !set {
+		_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.NumCPU()))
+	}
 }
 
 func prepare() error {

@@ -24,9 +24,19 @@ type EduGuest struct {
 func (l *Lab) EduGuest(qemu string, params ...string) *EduGuest {
 	l.t.Helper()
 	e := &EduGuest{lab: l, trace: filepath.Join(l.Evidence, "mmio-trace.txt")}
-	e.Guest = l.BootHost("edu", QEMUBinary(qemu), MachineType(vmm.PC), Device("edu"), WithTools(), TraceMMIO(e.trace))
+	e.Guest = l.BootHost("edu", QEMUBinary(qemu), MachineType(vmm.PC), Device("edu"), WithTools(), TraceTo(e.trace))
+	l.must(e.traceMMIO())
 	l.must(e.Modprobe(l.Ctx, "pci", params...))
 	return e
+}
+
+// traceMMIO has QEMU write down each access to a device's registers.
+func (e *EduGuest) traceMMIO() error {
+	m, err := e.Monitor(e.lab.Ctx)
+	if err != nil {
+		return err
+	}
+	return m.Execute(e.lab.Ctx, "trace-event-set-state", map[string]any{"name": "memory_region_ops_*", "enable": true}, nil)
 }
 
 // PCI is the edu device as lspci in the guest shows it.

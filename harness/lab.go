@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,10 +133,9 @@ func Kernel(words ...string) Option {
 	return func(c *guest.Config) { c.Cmdline = append(c.Cmdline, words...) }
 }
 
-// TraceMMIO writes each access to a device's registers to file, seen from
-// outside the guest.
-func TraceMMIO(file string) Option {
-	return func(c *guest.Config) { c.Trace = &vmm.Trace{Pattern: "memory_region_ops_*", File: file} }
+// TraceTo is the file for what Trace switches on.
+func TraceTo(file string) Option {
+	return func(c *guest.Config) { c.TraceFile = file }
 }
 
 // WithDisk adds a virtio-blk disk.
@@ -211,7 +211,7 @@ func BootL1(ctx context.Context, opts ...Option) (*guest.Guest, error) {
 }
 
 func bootL1(ctx context.Context, evidence string, opts ...Option) (*guest.Guest, error) {
-	opts = append([]Option{MemoryMiB(1024), VCPUs(2), WithTools()}, opts...)
+	opts = append([]Option{MemoryMiB(1024), WithTools()}, opts...)
 	l1, err := guest.Boot(ctx, machine.Host, guestConfig(machine.Host, "L1", evidence, opts))
 	if err != nil {
 		return nil, err
@@ -229,7 +229,7 @@ func loadKVM(ctx context.Context, l1 *guest.Guest) error {
 		return err
 	}
 	for _, v := range []struct{ flag, module string }{{"svm", "kvm-amd"}, {"vmx", "kvm-intel"}} {
-		if strings.Contains(string(cpuinfo), " "+v.flag+" ") {
+		if slices.Contains(strings.Fields(string(cpuinfo)), v.flag) {
 			return l1.Modprobe(ctx, v.module)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/stretchr/testify/require"
@@ -40,6 +41,17 @@ func (l *Lab) HostPages(on machine.Machine, large bool) {
 	const knob = "/sys/kernel/mm/transparent_hugepage/enabled"
 	l.must(on.WriteFile(l.Ctx, knob, strings.NewReader(mode), 0o644))
 }
+
+// HasLA57 says whether a guest's CPU offers 5-level paging.
+func (l *Lab) HasLA57(g *guest.Guest) bool {
+	l.t.Helper()
+	cpuinfo, err := g.ReadFile(l.Ctx, "/proc/cpuinfo")
+	l.must(err)
+	return slices.Contains(strings.Fields(string(cpuinfo)), "la57")
+}
+
+// Nonce draws a number for the module to write.
+func (l *Lab) Nonce() uint64 { return uint64(l.Rand.Uint32()) }
 
 // Dump is what the two kernels printed for one load of the module.
 type Dump struct {

@@ -17,6 +17,7 @@ import (
 const hello = "Hello, world!\n"
 
 func TestCPU(t *testing.T) {
+	t.Parallel()
 	lab := harness.New(t)
 	l1 := lab.L1()
 
@@ -60,6 +61,7 @@ func TestCPU(t *testing.T) {
 // Each check above has a wrong solution that it must fail, for the reason that
 // stands in the first line of the mutant.
 func TestCPUMutants(t *testing.T) {
+	t.Parallel()
 	lab := harness.New(t)
 	l1 := lab.L1()
 	upper := lab.Transform("upper")

@@ -26,6 +26,7 @@ import (
 // and leave nothing behind.
 
 func TestGuestKernelFailures(t *testing.T) {
+	t.Parallel()
 	for how, says := range map[string]string{
 		"panic": "Kernel panic - not syncing: trouble was asked for",
 		"oops":  "BUG: kernel NULL pointer dereference",
@@ -158,6 +159,7 @@ func isVMM(pid int) bool {
 
 // Power off in order, on every machine type: QEMU ends with status 0.
 func TestGuestPowersOff(t *testing.T) {
+	t.Parallel()
 	for _, m := range []vmm.MachineType{vmm.PC, vmm.Q35, vmm.MicroVM} {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()

@@ -19,6 +19,7 @@ import (
 
 // The device as QEMU has it, with either kind of interrupt.
 func TestIODevice(t *testing.T) {
+	t.Parallel()
 	for name, params := range map[string][]string{"msi": nil, "intx": {"intx=1"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -65,6 +66,7 @@ func TestIODevice(t *testing.T) {
 // The device with a function more, the greatest common divisor of two
 // registers: QEMU was rebuilt with it.
 func TestIOFunction(t *testing.T) {
+	t.Parallel()
 	t.Run("rebuilt QEMU", func(t *testing.T) {
 		t.Parallel()
 		lab := harness.New(t)

@@ -69,7 +69,7 @@ func TestCommandGoldens(t *testing.T) {
 		{"microvm-tcg-icount", microvm, with(plain(vmm.TCG), func(c *vmm.Config) { c.ICount = "shift=3,sleep=off" })},
 		{"pc-edu-trace-icount", built, with(plain(vmm.TCG), func(c *vmm.Config) {
 			c.Devices = []string{"edu", "virtio-rng-pci"}
-			c.Trace = &vmm.Trace{Pattern: "memory_region_ops_*", File: "/tmp/vl1/trace"}
+			c.TraceFile = "/tmp/vl1/trace"
 			c.ICount = "shift=3,sleep=off"
 		})},
 		{"pc-hugepages-cpu", qemu(vmm.PC), with(plain(vmm.TCG), func(c *vmm.Config) {
@@ -135,7 +135,7 @@ func TestConfigFaults(t *testing.T) {
 		{"comma in a disk", func(c *vmm.Config) { c.Disks = []vmm.Disk{{ID: "d", Path: "/a,b"}} }, `the path "/a,b" has a comma or line break, which QEMU's options cannot carry`},
 		{"line break in a socket", func(c *vmm.Config) { c.Ports = []vmm.Port{{Socket: "/a\nb"}} }, `the path "/a\nb" has a comma or line break`},
 		{"comma in the monitor", func(c *vmm.Config) { c.Monitor = "/a,b" }, `the path "/a,b" has a comma`},
-		{"comma in the trace", func(c *vmm.Config) { c.Trace = &vmm.Trace{Pattern: "a,b", File: "/f"} }, `the path "a,b" has a comma`},
+		{"comma in the trace", func(c *vmm.Config) { c.TraceFile = "a,b" }, `the path "a,b" has a comma`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := qemu(vmm.PC).Command(with(plain(vmm.TCG), c.change))

@@ -50,9 +50,9 @@ type Config struct {
 	Devices []string // more -device arguments: "edu", "virtio-rng-pci"
 
 	Monitor string // unix socket of the QMP monitor
-	// Trace writes each traced event that matches Pattern to File
-	// (docs/devel/tracing in QEMU's source); the log backend is needed.
-	Trace *Trace
+	// TraceFile is where traced events are written once they are switched on
+	// over the monitor (trace-event-set-state); QEMU's log backend is needed.
+	TraceFile string
 	// ICount makes guest time a function of executed instructions; TCG only.
 	// Guest sleeps then cost nothing.
 	ICount string
@@ -70,12 +70,6 @@ type Disk struct {
 type Port struct {
 	Name   string
 	Socket string
-}
-
-// Trace is QEMU's event trace.
-type Trace struct {
-	Pattern string
-	File    string
 }
 
 var diskID = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,19}$`)
@@ -130,8 +124,5 @@ func paths(c Config) []string {
 	for _, d := range c.Disks {
 		out = append(out, d.Path)
 	}
-	if c.Trace != nil {
-		out = append(out, c.Trace.File, c.Trace.Pattern)
-	}
-	return out
+	return append(out, c.TraceFile)
 }
