@@ -55,7 +55,8 @@ func prepare() error {
 	if *submissionFlag != "" {
 		st, err := os.Stat(*submissionFlag)
 		if err != nil {
-			return result.Errorf(result.Submission, "-submission: %w", err)
+			return result.Errorf(result.Submission, "-submission: %w", err).
+				WithHint("give an absolute path: go test runs the labs in their own directory")
 		}
 		if !st.IsDir() {
 			return result.Errorf(result.Submission, "-submission %s: not a directory", *submissionFlag).WithHint("unpack the archive first")

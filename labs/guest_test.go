@@ -102,7 +102,7 @@ func TestGuestVMMFailures(t *testing.T) {
 		owner  result.Owner
 	}{
 		"exits at once":   {harness.Device("no-such-device"), "'no-such-device' is not a valid device model name", result.VMM},
-		"is not there":    {harness.QEMUBinary("/nowhere/qemu-system-x86_64"), "no such file or directory", result.Host},
+		"is not there":    {harness.QEMUBinary("/nowhere/qemu-system-x86_64"), "run make setup, which builds QEMU", result.Host},
 		"kernel is none":  {harness.KernelImage("/dev/null"), "qemu-microvm ended", result.VMM},
 		"too little room": {harness.MemoryMiB(8), "Linux needs 32 at least", result.Host},
 	} {

@@ -96,6 +96,9 @@ func (g *Guest) start(ctx context.Context, cfg Config) error {
 	g.proc, err = g.on.Start(ctx, machine.Cmd{Args: argv, Stdout: g.console, Stderr: &g.stderr})
 	if err != nil {
 		g.end()
+		if errors.Is(err, fs.ErrNotExist) {
+			return result.Errorf(result.Host, "there is no VMM at %s: %w", argv[0], err).WithHint("run make setup, which builds QEMU")
+		}
 		return err
 	}
 	go func() {
