@@ -69,9 +69,15 @@ func (l *Lab) WatchInjecting(m machine.Machine, program string, nonce []byte) *t
 	return l.watch(m, "exits-injected.json", program, "-inject", hex.EncodeToString(nonce))
 }
 
+// WatchFor is Watch for a program that may not end: it is given as long.
+func (l *Lab) WatchFor(limit time.Duration, m machine.Machine, program string) *trap.Log {
+	l.t.Helper()
+	return l.watch(m, "exits.json", program, "-time", limit.String())
+}
+
 // watchLimit is the longest run of a VMM whose guest halts after some twenty
 // instructions.
-const watchLimit = 5 * time.Second
+const watchLimit = 10 * time.Second
 
 func (l *Lab) watch(m machine.Machine, evidence, program string, flags ...string) *trap.Log {
 	l.t.Helper()

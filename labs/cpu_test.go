@@ -2,6 +2,7 @@ package labs
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -67,7 +68,7 @@ func TestCPUMutants(t *testing.T) {
 	upper := lab.Transform("upper")
 	checks := map[string]func(lab *harness.Lab, program string) error{
 		"end": func(lab *harness.Lab, program string) error {
-			return trap.CheckEnd(lab.Watch(l1, program))
+			return trap.CheckEnd(lab.WatchFor(2*time.Second, l1, program))
 		},
 		"text": func(lab *harness.Lab, program string) error {
 			return trap.CheckText(lab.Watch(l1, program), string(upper.Apply([]byte(hello))))

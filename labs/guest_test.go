@@ -49,10 +49,10 @@ func TestGuestHangs(t *testing.T) {
 	t.Parallel()
 	lab := harness.New(t)
 	g := lab.TroubleGuest()
-	ctx, cancel := context.WithTimeoutCause(lab.Ctx, 2*time.Second, errors.New("no answer for 2 s"))
+	ctx, cancel := context.WithTimeoutCause(lab.Ctx, time.Second, errors.New("nothing came for a second"))
 	defer cancel()
 	err := g.Modprobe(ctx, harness.TroubleModule, "how=hang")
-	assert.ErrorContains(t, err, "no answer for 2 s")
+	assert.ErrorContains(t, err, "nothing came for a second")
 	start := time.Now()
 	require.NoError(t, g.Close())
 	assert.Less(t, time.Since(start), 5*time.Second, "a hanging guest is ended from outside")
@@ -65,7 +65,7 @@ func TestGuestFloodsItsConsole(t *testing.T) {
 	require.NoError(t, g.Modprobe(lab.Ctx, harness.TroubleModule, "how=flood"))
 	_, err := machine.Run(lab.Ctx, g, "uname")
 	require.NoError(t, err, "the guest still answers")
-	assert.Less(t, len(g.Console().Text()), 2<<20, "what is kept of the console is bounded")
+	assert.Contains(t, g.Console().Text(), "  1023 xxx", "to the last line")
 }
 
 func TestGuestOutOfMemory(t *testing.T) {
@@ -119,9 +119,9 @@ func TestGuestVMMFailures(t *testing.T) {
 func TestGuestStalls(t *testing.T) {
 	t.Parallel()
 	lab := harness.New(t)
-	// The port that PID 1 waits for has another name.
+	// PID 1 waits for a disk that is not there.
 	start := time.Now()
-	_, err := lab.TryBoot("guest", harness.Kernel("virtlab.mount=missing:/x"), harness.Stall(3*time.Second))
+	_, err := lab.TryBoot("guest", harness.Kernel("virtlab.mount=missing:/x"), harness.Stall(2*time.Second))
 	assert.ErrorContains(t, err, "it hangs: nothing on the console and no answer for")
 	assert.ErrorContains(t, err, "virtlab: init", "the last lines show how far it came")
 	assert.Less(t, time.Since(start), 20*time.Second)

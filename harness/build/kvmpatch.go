@@ -97,11 +97,11 @@ func (in kvmInsertion) insert(src []byte) ([]byte, error) {
 	return bytes.Join([][]byte{src[:at], []byte(in.text), src[at:]}, nil), nil
 }
 
-// insertionsInput is all that the insertions put in, as a recipe input.
+// insertionsInput is all that the insertions put in and where, as a recipe input.
 func insertionsInput() string {
 	var b strings.Builder
 	for _, in := range kvmInsertions {
-		fmt.Fprintf(&b, "%s\n%s\n%t\n%s\n", in.file, in.anchor, in.after, in.text)
+		fmt.Fprintf(&b, "%s %s %t %s\n", in.file, in.anchor, in.after, in.text)
 	}
 	return b.String()
 }

@@ -107,6 +107,15 @@ func TestPatchKVMUnfit(t *testing.T) {
 	}
 }
 
+// What a pointer prints as differs from process to process; a key must not.
+func TestInsertionsInputHasNoAddresses(t *testing.T) {
+	assert.NotRegexp(t, `0xc0[0-9a-f]{8}`, insertionsInput())
+	for _, in := range kvmInsertions {
+		assert.Contains(t, insertionsInput(), in.anchor.String())
+		assert.Contains(t, insertionsInput(), in.text)
+	}
+}
+
 func TestKVMRecipeKey(t *testing.T) {
 	_, hypercall22 := kvmTree(t, "", "")
 	key := func(kernel string) string {

@@ -54,9 +54,10 @@ func makeModule(ctx context.Context, srcDir string, kernel Kernel, dir string, l
 	return takeModules(ctx, work, built, dir, log)
 }
 
-// makeModules builds the external modules in work against kernel's tree.
+// makeModules builds the external modules in work against kernel's tree. Where
+// the cache lies does not show in them: warnings name files relative to work.
 func makeModules(ctx context.Context, kernel Kernel, work string, log *Log) error {
-	return kernelMake(ctx, kernel.Tree(), log, "M="+work, "modules")
+	return kernelMake(ctx, kernel.Tree(), log, "KCFLAGS=-fmacro-prefix-map="+work+"/=", "M="+work, "modules")
 }
 
 // takeModules moves the modules built, relative to work, into dir without their
