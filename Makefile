@@ -19,9 +19,9 @@ LABFLAGS = $(if $(SUBMISSION),-submission '$(abspath $(SUBMISSION))') $(if $(SEE
 RUNFLAG  = $(if $(RUN),-run '$(RUN)')
 EVIDENCE = -artifacts -outputdir '$(CURDIR)/$(OUT)/artifacts'
 
-# $(call tests,NAME,PACKAGES AND FLAGS): go test through gotestsum. A failure is
+# $(call tests,NAME,PACKAGES AND FLAGS,FORMAT): go test through gotestsum. A failure is
 # kept for later, so that what comes after still runs and the table has it all.
-tests = go tool gotestsum --format testname --jsonfile $(OUT)/$(1).json $(2) || touch $(OUT)/failed
+tests = go tool gotestsum --format $(or $(3),testname) --jsonfile $(OUT)/$(1).json $(2) || touch $(OUT)/failed
 # The closing table over all streams, and the status of the tests.
 table = $(VIRTLAB) table $(addprefix $(OUT)/,$(addsuffix .json,$(1))); test ! -e $(OUT)/failed
 
@@ -48,7 +48,7 @@ labs: setup fresh
 test: setup fresh
 	go vet ./...
 	go vet -tags kvm ./labs/...
-	@$(call tests,unit,-- -timeout $(TIMEOUT) ./harness/... ./cmd/...)
+	@$(call tests,unit,-- -timeout $(TIMEOUT) ./harness/... ./cmd/...,pkgname)
 	@$(call tests,labs,-- $(EVIDENCE) -count 1 -timeout $(TIMEOUT) $(RUNFLAG) ./labs/... $(LABFLAGS))
 	CGO_ENABLED=0 go test -c -tags kvm -o $(OUT)/labs-kvm.test ./labs
 	@$(call tests,kvm,--raw-command -- go tool test2json -t -p virtlab/labs $(VIRTLAB) l1 $(OUT)/labs-kvm.test -test.v=test2json -test.timeout $(TIMEOUT) -test.run '^TestKVM')

@@ -57,9 +57,9 @@ func width(w io.Writer) int {
 }
 
 // labs in the table's order; the benchmarks are those of the comparison lab.
-var labs = []string{"CPU", "Mem", "IO", "Bench", "KVM", "labs", "unit"}
+var labs = []string{"CPU", "Mem", "IO", "Bench", "KVM", "Guest", "labs", "unit"}
 
-var labName = regexp.MustCompile(`^Test(CPU|Mem|IO|Bench|KVM)`)
+var labName = regexp.MustCompile(`^Test(CPU|Mem|IO|Bench|KVM|Guest)`)
 
 // labOf is the lab that a test belongs to: by its name if it is an experiment,
 // "unit" if it is not.
@@ -250,7 +250,8 @@ func (r *report) table(w io.Writer, columns int) {
 	t := newTable(w)
 	t.AppendHeader(table.Row{"lab", "test", "outcome", "seconds", "evidence"})
 	free := columns - bordersAndPadding - fixedColumns
-	evidence := min(r.longestEvidence(), free/2)
+	root := r.evidenceRoot()
+	evidence := min(r.longestEvidence(root), free/2)
 	t.SetColumnConfigs([]table.ColumnConfig{
 		{Number: 2, WidthMax: free - evidence, WidthMaxEnforcer: text.WrapHard},
 		{Number: 4, Align: text.AlignRight, AlignHeader: text.AlignRight},
@@ -263,18 +264,46 @@ func (r *report) table(w io.Writer, columns int) {
 		} else {
 			t.AppendSeparator()
 		}
-		t.AppendRow(table.Row{lab, one.test, one.outcome, fmt.Sprintf("%.1f", one.seconds), r.relative(one.evidence)})
+		t.AppendRow(table.Row{lab, one.test, one.outcome, fmt.Sprintf("%.1f", one.seconds), below(root, one.evidence)})
 	}
 	t.Render()
+	if root != "" {
+		fmt.Fprintf(w, "evidence lies below %s\n", r.relative(root))
+	}
 	fmt.Fprintln(w, r.summary())
 }
 
-func (r *report) longestEvidence() int {
+func (r *report) longestEvidence(root string) int {
 	longest := len("evidence")
 	for _, one := range r.rows {
-		longest = max(longest, len(r.relative(one.evidence)))
+		longest = max(longest, len(below(root, one.evidence)))
 	}
 	return longest
+}
+
+// evidenceRoot is the directory that holds all evidence: go test gives each test
+// a directory with a number for a name, all in one place.
+func (r *report) evidenceRoot() (root string) {
+	for _, one := range r.rows {
+		switch dir := filepath.Dir(one.evidence); {
+		case one.evidence == "":
+		case root == "":
+			root = dir
+		default:
+			for !strings.HasPrefix(dir+"/", strings.TrimSuffix(root, "/")+"/") {
+				root = filepath.Dir(root)
+			}
+		}
+	}
+	return root
+}
+
+// below is p as seen from root.
+func below(root, p string) string {
+	if rel, err := filepath.Rel(root, p); p != "" && err == nil {
+		return rel
+	}
+	return p
 }
 
 // relative is a path as seen from the working directory, if it lies below it.
