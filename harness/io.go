@@ -23,10 +23,16 @@ type EduGuest struct {
 // driver with params. Each access to the device is traced from outside.
 func (l *Lab) EduGuest(qemu string, params ...string) *EduGuest {
 	l.t.Helper()
+	return l.EduGuestWith("pci", qemu, params...)
+}
+
+// EduGuestWith is EduGuest with another driver than ours.
+func (l *Lab) EduGuestWith(driver, qemu string, params ...string) *EduGuest {
+	l.t.Helper()
 	e := &EduGuest{lab: l, trace: filepath.Join(l.Evidence, "mmio-trace.txt")}
 	e.Guest = l.BootHost("edu", QEMUBinary(qemu), MachineType(vmm.PC), Device("edu"), WithTools(), TraceTo(e.trace))
 	l.must(e.traceMMIO())
-	l.must(e.Modprobe(l.Ctx, "pci", params...))
+	l.must(e.Modprobe(l.Ctx, driver, params...))
 	return e
 }
 

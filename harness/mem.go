@@ -9,25 +9,19 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stretchr/testify/require"
-
 	"virtlab/harness/guest"
+	"virtlab/harness/guest/wire"
 	"virtlab/harness/machine"
 	"virtlab/harness/mtree"
 	"virtlab/harness/pagewalk"
 	"virtlab/harness/qmp"
 )
 
-// L2 boots a guest inside l1, ready to load the gpt-dump module.
+// L2 boots a guest inside l1.
 func (l *Lab) L2(l1 *guest.Guest, opts ...Option) *guest.Guest {
 	l.t.Helper()
-	l2 := l.Boot(l1, "L2", append([]Option{MemoryMiB(256)}, opts...)...)
-	l.must(machine.Upload(l.Ctx, l2, filepath.Join(Assets().Modules, "gpt-dump.ko"), gptDump))
-	return l2
+	return l.Boot(l1, "L2", append([]Option{MemoryMiB(256)}, opts...)...)
 }
-
-// gptDump is the module that prints the guest's walk and makes hypercall 22.
-const gptDump = "/tmp/gpt-dump.ko"
 
 // HostPages makes the machine back its guests with small pages (4 KiB) or, as
 // far as they are aligned, with large ones (2 MiB), through transparent huge
@@ -64,10 +58,18 @@ type Dump struct {
 // can be looked at from outside, until the next DumpWalk.
 func (l *Lab) DumpWalk(l1, l2 *guest.Guest, params ...string) Dump {
 	l.t.Helper()
+	return l.DumpWalkBy("gpt-dump", l1, l2, params...)
+}
+
+// DumpWalkBy is DumpWalk with another module than ours.
+func (l *Lab) DumpWalkBy(module string, l1, l2 *guest.Guest, params ...string) Dump {
+	l.t.Helper()
+	file := wire.ModuleDir + "/" + module + ".ko"
+	l.must(machine.Upload(l.Ctx, l2, filepath.Join(Assets().Modules, module+".ko"), file))
 	// Not loaded the first time: that is no fault.
-	_, _ = machine.Run(l.Ctx, l2, "rmmod", "gpt_dump")
+	_, _ = machine.Run(l.Ctx, l2, "rmmod", module)
 	guestLog, hostLog := l.newDmesg(l2), l.newDmesg(l1)
-	l.must(l2.Modprobe(l.Ctx, gptDump, params...))
+	l.must(l2.Modprobe(l.Ctx, file, params...))
 	d := Dump{GuestLog: guestLog(), HostLog: hostLog()}
 	l.Keep("gpt-dump.txt", d.GuestLog)
 	l.Keep("ept-dump.txt", d.HostLog)
@@ -86,16 +88,30 @@ func (l *Lab) newDmesg(g *guest.Guest) func() string {
 	return func() string { return strings.TrimPrefix(read(), before) }
 }
 
-// Pair parses the two logs and puts the guest's walk and the host's together.
+// Pair parses the two logs and puts the guest's walk and the host's walk of its
+// GPA together.
+func (d Dump) Pair() (pagewalk.Pair, error) {
+	guestLog, err := pagewalk.ParseGuest(d.GuestLog)
+	if err != nil {
+		return pagewalk.Pair{}, fmt.Errorf("the guest's log: %w\n%s", err, d.GuestLog)
+	}
+	hostLog, err := pagewalk.ParseHost(d.HostLog)
+	if err != nil {
+		return pagewalk.Pair{}, fmt.Errorf("the host's log: %w\n%s", err, d.HostLog)
+	}
+	pairs := pagewalk.Pairs(guestLog, hostLog)
+	if len(pairs) != 1 {
+		return pagewalk.Pair{}, fmt.Errorf("no walk of the host begins where the guest's ends:\n%s\n%s", d.GuestLog, d.HostLog)
+	}
+	return pairs[0], nil
+}
+
+// Pair is the dump's pair of walks.
 func (l *Lab) Pair(d Dump) pagewalk.Pair {
 	l.t.Helper()
-	guestLog, err := pagewalk.ParseGuest(d.GuestLog)
-	l.must(err, d.GuestLog)
-	hostLog, err := pagewalk.ParseHost(d.HostLog)
-	l.must(err, d.HostLog)
-	pairs := pagewalk.Pairs(guestLog, hostLog)
-	require.Len(l.t, pairs, 1, "one walk of the guest with the host's walk of its GPA\n%s\n%s", d.GuestLog, d.HostLog)
-	return pairs[0]
+	p, err := d.Pair()
+	l.must(err)
+	return p
 }
 
 // Witness does the whole two-dimensional walk from outside, in the memory of L1

@@ -98,6 +98,44 @@ func TestIOFunction(t *testing.T) {
 	})
 }
 
+// Wrong drivers, each told by the device's side of the bus.
+func TestIOMutants(t *testing.T) {
+	t.Parallel()
+	for _, mutant := range harness.New(t).Mutants("io") {
+		t.Run(mutant.Name, func(t *testing.T) {
+			t.Parallel()
+			lab := harness.New(t)
+			guest := lab.EduGuestWith(mutant.Name, harness.Assets().QEMU)
+			const n, bits, size = 7, 0x54, 100
+			info := guest.MustTest("info")
+			_, _ = guest.Test("fact", n, "irq", bits, "dma", lab.Rand.Uint32(), size) // what it claims does not matter
+			trace := guest.Trace()
+			failures := map[string]error{
+				"factorial": trace.ConfirmFactorial(n, edu.Factorial32(n)),
+				"interrupt": trace.ConfirmInterrupt(bits),
+				"dma":       trace.ConfirmDMA(false, size, guest.Buffer(info)),
+			}
+			assert.ErrorContains(t, failures[mutant.Check], mutant.Reason, "%s", mutant.What)
+			for check, err := range failures {
+				if check != mutant.Check {
+					assert.NoError(t, err, "the rest is right")
+				}
+			}
+		})
+	}
+	t.Run("function", func(t *testing.T) {
+		t.Parallel()
+		lab := harness.New(t)
+		mutant := lab.Mutants("qemu")[0]
+		guest := lab.EduGuest(harness.Assets().QEMUMutant)
+		small := guest.Number(guest.MustTest("fn", 48, 18), "fn")
+		assert.Equal(t, edu.GCD(48, 18), small, "right for small operands")
+		a := uint32(1<<20 + 2*lab.Rand.IntN(1000) + 1)
+		b := a * uint32(2+lab.Rand.IntN(1000))
+		assert.NotEqual(t, edu.GCD(a, b), guest.Number(guest.MustTest("fn", a, b), "fn"), "%s", mutant.What)
+	})
+}
+
 // A driver that sleeps, as the course's does for 6 s in all, costs nothing when
 // guest time follows executed instructions.
 func TestIOSleepsAreFree(t *testing.T) {

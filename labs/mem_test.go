@@ -40,6 +40,22 @@ func TestMemTranslation(t *testing.T) {
 		translate(t, lab, l1, l2, want{lab.Nonce(), 4, "2m", "4k"})
 	})
 	t.Run("odd addresses", func(t *testing.T) { oddAddresses(t, lab.In(t), l1, l2) })
+	for _, mutant := range lab.Mutants("mem") {
+		t.Run("mutant "+mutant.Name, func(t *testing.T) { wrongModule(t, lab.In(t), l1, l2, mutant) })
+	}
+}
+
+// wrongModule loads a module that must fail one of the checks of translate.
+func wrongModule(t *testing.T, lab *harness.Lab, l1, l2 *guest.Guest, mutant harness.Mutant) {
+	nonce := lab.Nonce()
+	pair, err := lab.DumpWalkBy(mutant.Name, l1, l2, fmt.Sprintf("nonce=%d", nonce)).Pair()
+	failures := map[string]error{"pair": err}
+	if err == nil {
+		failures["pair"] = pagewalk.CheckPair(pair).Err()
+		failures["nonce"] = pagewalk.CheckNonce(pair, nonce).Err()
+		failures["witness"] = lab.Witness(l1, pair).Findings.Err()
+	}
+	assert.ErrorContains(t, failures[mutant.Check], mutant.Reason, "%s", mutant.What)
 }
 
 // The same where KVM maps the guest with large pages.

@@ -13,6 +13,7 @@ import (
 type Assets struct {
 	QEMU          string // qemu-system-x86_64, unchanged from Debian's source
 	QEMUReference string // the same with the reference function in its edu device
+	QEMUMutant    string // the same with a wrong function; none in a guest
 	Firmware      string // directory for QEMU's -L
 	BzImage       string // lab kernel, compressed: any VMM takes it
 	Vmlinux       string // lab kernel, uncompressed ELF with a PVH entry; none in a guest

@@ -2,9 +2,11 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"virtlab/harness/result"
@@ -30,6 +32,52 @@ func ModuleRecipe(name, srcDir string, kernel Kernel) (Recipe, error) {
 			return makeModule(ctx, srcDir, kernel, dir, log)
 		},
 	}, nil
+}
+
+// MutantModulesRecipe makes a module of each C file in mutantDir. Those files
+// include ones from srcDir, beside which they are compiled.
+func MutantModulesRecipe(name, srcDir, mutantDir string, kernel Kernel) (Recipe, error) {
+	src, err := TreeInput(srcDir)
+	if err != nil {
+		return Recipe{}, result.Errorf(result.Host, "the source of %s: %w", name, err)
+	}
+	mutants, err := TreeInput(mutantDir)
+	if err != nil {
+		return Recipe{}, result.Errorf(result.Host, "the source of %s: %w", name, err)
+	}
+	return Recipe{
+		Name:   name,
+		Inputs: []string{moduleRecipeVersion, filepath.Base(kernel.Dir), src, mutants},
+		Expect: 5 * time.Second,
+		Make: func(ctx context.Context, dir string, log *Log) error {
+			staged, err := os.MkdirTemp("", name)
+			if err != nil {
+				return err
+			}
+			defer os.RemoveAll(staged)
+			if err := stageMutants(staged, srcDir, mutantDir); err != nil {
+				return err
+			}
+			return makeModule(ctx, staged, kernel, dir, log)
+		},
+	}, nil
+}
+
+// stageMutants puts the sources together with a Kbuild file that names the
+// mutants alone.
+func stageMutants(staged, srcDir, mutantDir string) error {
+	files, err := filepath.Glob(filepath.Join(mutantDir, "*.c"))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(copyInto(staged, srcDir), copyInto(staged, mutantDir)); err != nil {
+		return err
+	}
+	kbuild := "obj-m :="
+	for _, f := range files {
+		kbuild += " " + strings.TrimSuffix(filepath.Base(f), ".c") + ".o"
+	}
+	return os.WriteFile(filepath.Join(staged, "Kbuild"), []byte(kbuild+"\n"), 0o644)
 }
 
 func makeModule(ctx context.Context, srcDir string, kernel Kernel, dir string, log *Log) error {

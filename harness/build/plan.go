@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -82,11 +83,14 @@ func assemble(ctx context.Context, root string, get getter) (*Assets, error) {
 		return nil, a.err
 	}
 	reference := a.want(referenceQEMU(qemu, fixture("qemu")))
+	mutant := a.want(mutantQEMU(qemu, fixture("qemu"), fixture("mutants/qemu/gcd-16-bits.c")))
 	modules := []string{
 		a.want(KVMRecipe(kernel, fixture("kernel/hypercall22.c"))),
 		a.want(ModuleRecipe("gpt-dump", fixture("mem"), kernel)),
 		a.want(ModuleRecipe("edu", fixture("io"), kernel)),
 		a.want(ModuleRecipe("trouble", fixture("guest"), kernel)),
+		a.want(MutantModulesRecipe("mem-mutants", fixture("mem"), fixture("mutants/mem"), kernel)),
+		a.want(MutantModulesRecipe("io-mutants", fixture("io"), fixture("mutants/io"), kernel)),
 	}
 	programs := []string{
 		a.want(CProgramsRecipe("cpu-programs", fixture("cpu"))),
@@ -105,7 +109,7 @@ func assemble(ctx context.Context, root string, get getter) (*Assets, error) {
 		return nil, a.err
 	}
 	return &Assets{
-		QEMU: QEMUBinary(qemu), QEMUReference: QEMUBinary(reference), Firmware: QEMUFirmware(qemu),
+		QEMU: QEMUBinary(qemu), QEMUReference: QEMUBinary(reference), QEMUMutant: QEMUBinary(mutant), Firmware: QEMUFirmware(qemu),
 		BzImage: kernel.BzImage(), Vmlinux: kernel.VMLinux(), Initramfs: filepath.Join(initramfs, "initramfs"),
 		Modules: filepath.Join(tools, "modules"), Programs: filepath.Join(tools, "programs"), Tools: filepath.Join(tools, "tools.ext4"),
 	}, nil
@@ -130,15 +134,34 @@ func (a *assembly) kernelRecipe(config string) (Recipe, error) {
 
 // referenceQEMU is the QEMU with the reference function in its edu device.
 func referenceQEMU(qemuDir, fixtures string) (Recipe, error) {
+	edu, err := referenceEdu(qemuDir, fixtures)
+	return EduVariantRecipe(qemuDir, "edu-reference", edu), err
+}
+
+// mutantQEMU is referenceQEMU with another function, from the file function, in
+// place of the right one.
+func mutantQEMU(qemuDir, fixtures, function string) (Recipe, error) {
+	edu, err := referenceEdu(qemuDir, fixtures)
+	if err != nil {
+		return Recipe{}, err
+	}
+	right, err := os.ReadFile(filepath.Join(fixtures, "gcd-function.c.inc"))
+	if err != nil {
+		return Recipe{}, err
+	}
+	wrong, err := os.ReadFile(function)
+	if err != nil {
+		return Recipe{}, err
+	}
+	return EduVariantRecipe(qemuDir, "edu-mutant", bytes.Replace(edu, right, wrong, 1)), nil
+}
+
+func referenceEdu(qemuDir, fixtures string) ([]byte, error) {
 	stock, err := StockEdu(qemuDir)
 	if err != nil {
-		return Recipe{}, err
+		return nil, err
 	}
-	edu, err := InsertFunction(stock, fixtures)
-	if err != nil {
-		return Recipe{}, err
-	}
-	return EduVariantRecipe(qemuDir, "edu-reference", edu), nil
+	return InsertFunction(stock, fixtures)
 }
 
 // initramfsRecipe packs PID 1 and nothing else.
