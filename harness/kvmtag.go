@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"virtlab/harness/guest"
 	"virtlab/harness/guest/wire"
 	"virtlab/harness/kvm"
@@ -19,10 +17,12 @@ import (
 // one the test fails and says what was probed, measured, and what to do.
 func NewKVM(t testing.TB) *Lab {
 	t.Helper()
-	accel, why := Accel()
-	require.Equal(t, vmm.KVM, accel, "the tag kvm asks for a usable %s: %s\n"+
-		"what to do: run on a machine with VT-x or AMD-V and access to %s, or run this binary inside L1: virtlab l1 labs.test -test.run TestKVM",
-		KVMDevice, why, KVMDevice)
+	if accel, why := Accel(); accel != vmm.KVM {
+		t.Attr("outcome", "error")
+		t.Fatalf("the tag kvm asks for a usable %s: %s\n"+
+			"what to do: run on a machine with VT-x or AMD-V and access to %s, or run the test binary inside L1: "+
+			"virtlab l1 labs.test -test.run TestKVM", KVMDevice, why, KVMDevice)
+	}
 	return New(t)
 }
 
