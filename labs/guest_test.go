@@ -65,7 +65,8 @@ func TestGuestFloodsItsConsole(t *testing.T) {
 	require.NoError(t, g.Modprobe(lab.Ctx, harness.TroubleModule, "how=flood"))
 	_, err := machine.Run(lab.Ctx, g, "uname")
 	require.NoError(t, err, "the guest still answers")
-	assert.Contains(t, g.Console().Text(), "  1023 xxx", "to the last line")
+	assert.Eventually(t, func() bool { return strings.Contains(g.Console().Text(), "  1023 xxx") },
+		10*time.Second, 10*time.Millisecond, "the console comes to its last line")
 }
 
 func TestGuestOutOfMemory(t *testing.T) {
