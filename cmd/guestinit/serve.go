@@ -201,6 +201,17 @@ func execute(ch ssh.Channel, req *ssh.Request, env []string) *process {
 	if len(words) < 2 {
 		words = append(words, "") // no program: start says so
 	}
+	if tool := inProcess[words[1]]; tool != nil {
+		go func() {
+			status := 0
+			if err := tool(ch); err != nil {
+				fmt.Fprintln(ch.Stderr(), err)
+				status = 1
+			}
+			exit(ch, status)
+		}()
+		return nil
+	}
 	p, err := start(words[1:], env, words[0], ch, ch, ch.Stderr())
 	if err != nil {
 		go func() {
