@@ -129,8 +129,8 @@ func (l *Lab) SysbenchFileIO(b *testing.B, g *guest.Guest, c sysbench.FileIO) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// PrepareFileIO writes the files that the cells of the fileio matrix read and
-// write; all cells use the same.
+// PrepareFileIO writes the files that a cell of the fileio matrix reads and
+// writes, as far as they are not there.
 func (l *Lab) PrepareFileIO(g *guest.Guest, c sysbench.FileIO) {
 	l.t.Helper()
 	l.must(sysbench.CheckPhase(l.Sysbench(g, c.At(sysbench.Prepare))))

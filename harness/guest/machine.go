@@ -56,6 +56,11 @@ func (g *Guest) exec(ctx context.Context, cmd machine.Cmd) (machine.Process, err
 		return nil, fmt.Errorf("starting %s: %w", cmd.Args[0], err)
 	}
 	s.Stdout, s.Stderr = cmd.Stdout, cmd.Stderr
+	if s.Stdout != nil && s.Stdout == s.Stderr {
+		// As os/exec does: one writer for both never hears two at once.
+		one := &oneAtATime{w: cmd.Stdout}
+		s.Stdout, s.Stderr = one, one
+	}
 	for _, kv := range cmd.Env {
 		k, v, _ := strings.Cut(kv, "=")
 		if err := s.Setenv(k, v); err != nil {
@@ -72,6 +77,18 @@ func (g *Guest) exec(ctx context.Context, cmd machine.Cmd) (machine.Process, err
 	p := &process{guest: g, session: s, done: make(chan struct{}), killed: make(chan struct{})}
 	go p.reap(ctx)
 	return p, nil
+}
+
+// oneAtATime lets two goroutines share a writer.
+type oneAtATime struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (o *oneAtATime) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.w.Write(p)
 }
 
 // startFed starts line and copies stdin to it. As s.Stdin it would make Wait
