@@ -12,14 +12,14 @@ import (
 // Debian 12's own file, with a third stanza.
 const debianSources = `Types: deb
 # http://snapshot.debian.org/archive/debian/20250520T000000Z
-URIs: http://deb.debian.org/debian
+URIs: http://mirror.example/debian
 Suites: bookworm bookworm-updates
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 
 Types: deb
 # http://snapshot.debian.org/archive/debian-security/20250520T000000Z
-URIs: http://deb.debian.org/debian-security
+URIs: http://mirror.example/debian-security
 Suites: bookworm-security
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
@@ -39,7 +39,7 @@ Signed-By:
 func TestDebSrcStanza(t *testing.T) {
 	first, ok := debSrcStanza(debianSources, 1)
 	require.True(t, ok)
-	assert.Equal(t, "Types: deb-src\nURIs: http://deb.debian.org/debian\nSuites: bookworm bookworm-updates\nComponents: main\n"+
+	assert.Equal(t, "Types: deb-src\nURIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates\nComponents: main\n"+
 		"Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n", first)
 	second, ok := debSrcStanza(debianSources, 2)
 	require.True(t, ok)
@@ -55,9 +55,9 @@ func TestDebSrcStanza(t *testing.T) {
 }
 
 func TestDebSrcLine(t *testing.T) {
-	const list = "# main\ndeb [signed-by=/k.gpg] http://deb.debian.org/debian bookworm main\n\ndeb-src http://x y z\n  deb http://a b c # why\n"
+	const list = "# main\ndeb [signed-by=/k.gpg] http://mirror.example/debian bookworm main\n\ndeb-src http://x y z\n  deb http://a b c # why\n"
 	for n, want := range map[int]string{
-		2: "deb-src [signed-by=/k.gpg] http://deb.debian.org/debian bookworm main\n",
+		2: "deb-src [signed-by=/k.gpg] http://mirror.example/debian bookworm main\n",
 		5: "deb-src http://a b c # why\n",
 	} {
 		got, ok := debSrcLine(list, n)

@@ -138,7 +138,7 @@ func TestWriteDoesNotKeepItsBuffer(t *testing.T) {
 	c := newConsole(nil)
 	buf := []byte("BUG: half")
 	_, _ = c.Write(buf)
-	copy(buf, "XXXXXXXXX")
+	copy(buf, "#########")
 	_, _ = c.Write([]byte(" a line\n"))
 	assert.Equal(t, []string{"BUG: half a line"}, c.Trouble())
 	assert.Equal(t, "BUG: half a line\n", c.Text())

@@ -36,7 +36,7 @@ func TestRunSeesNothingOfTheHost(t *testing.T) {
 		"a write to /usr":  "touch /usr/x",
 		"a network":        "cat /proc/net/dev | grep -v lo: | grep :",
 		"other processes":  "ls /proc | grep -x -c '[0-9]*' | grep -v '^[1-6]$'",
-		"a device to make": "mknod /work/null c 1 3",
+		"a device to make": "mknod null c 1 3",
 	} {
 		out, err := Run(t.Context(), Spec{Dir: t.TempDir(), Args: []string{"sh", "-c", script}})
 		var exit *machine.ExitError
