@@ -62,7 +62,8 @@ func (q QEMU) Command(c Config) ([]string, error) {
 	}
 	if c.TraceFile != "" {
 		// A pattern that no event has: it opens the log and traces nothing yet.
-		// Tracing from the first instruction on triples the time of a boot.
+		// Traced from power-on, the log begins with all that a boot does to
+		// every device.
 		a = append(a, "-trace", "enable=no_event_has_this_name*", "-D", c.TraceFile)
 	}
 	return a, nil
