@@ -49,7 +49,7 @@ type Contender struct {
 // comparedMiB is the guest RAM of the comparison: the course's 1 GiB.
 const comparedMiB = 1024
 
-// comparedBytes of disk are for sysbench's files.
+// comparedDiskMiB of disk are for sysbench's files.
 const comparedDiskMiB = 128
 
 // BenchBoot boots the contender's guest and returns once it answers.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"virtlab/harness/build"
 	"virtlab/harness/guest"
 	"virtlab/harness/guest/wire"
 	"virtlab/harness/kvm"
@@ -47,8 +48,8 @@ func (l *Lab) RequireNested() {
 // them.
 func (l *Lab) LoadKVM(g *guest.Guest) {
 	l.t.Helper()
-	for _, name := range []string{"irqbypass.ko", "kvm.ko", "kvm-amd.ko", "kvm-intel.ko"} {
-		l.must(machine.Upload(l.Ctx, g, filepath.Join(Assets().Modules, name), wire.ModuleDir+"/"+name))
+	for _, ko := range build.KVMModules(Assets().Modules) {
+		l.must(machine.Upload(l.Ctx, g, ko, wire.ModuleDir+"/"+filepath.Base(ko)))
 	}
 	l.must(loadKVM(l.Ctx, g))
 }

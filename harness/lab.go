@@ -242,14 +242,20 @@ func bootL1(ctx context.Context, evidence string, opts ...Option) (*guest.Guest,
 	return l1, nil
 }
 
+// cpuFlags are the words of a machine's /proc/cpuinfo, the CPU's flags among them.
+func cpuFlags(ctx context.Context, m machine.Machine) ([]string, error) {
+	cpuinfo, err := m.ReadFile(ctx, "/proc/cpuinfo")
+	return strings.Fields(string(cpuinfo)), err
+}
+
 // loadKVM loads the KVM module for the CPU that the guest sees.
 func loadKVM(ctx context.Context, l1 *guest.Guest) error {
-	cpuinfo, err := l1.ReadFile(ctx, "/proc/cpuinfo")
+	flags, err := cpuFlags(ctx, l1)
 	if err != nil {
 		return err
 	}
 	for _, v := range []struct{ flag, module string }{{"svm", "kvm-amd"}, {"vmx", "kvm-intel"}} {
-		if slices.Contains(strings.Fields(string(cpuinfo)), v.flag) {
+		if slices.Contains(flags, v.flag) {
 			return l1.Modprobe(ctx, v.module)
 		}
 	}

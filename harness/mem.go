@@ -39,9 +39,9 @@ func (l *Lab) HostPages(on machine.Machine, large bool) {
 // HasLA57 says whether a guest's CPU offers 5-level paging.
 func (l *Lab) HasLA57(g *guest.Guest) bool {
 	l.t.Helper()
-	cpuinfo, err := g.ReadFile(l.Ctx, "/proc/cpuinfo")
+	flags, err := cpuFlags(l.Ctx, g)
 	l.must(err)
-	return slices.Contains(strings.Fields(string(cpuinfo)), "la57")
+	return slices.Contains(flags, "la57")
 }
 
 // Nonce draws a number for the module to write.
