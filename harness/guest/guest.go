@@ -3,6 +3,7 @@ package guest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,10 +35,13 @@ type Config struct {
 	// Evidence is a directory of the host for NAME.console.txt and
 	// NAME.cmdline.txt; empty: none.
 	Evidence string
-	// Stall is how long the guest may print nothing and answer nothing while
-	// it boots. 0: a minute.
+	// Stall is how long the guest may print nothing and answer nothing, while
+	// it boots and after. 0: a minute.
 	Stall time.Duration
 }
+
+// stall is Stall with its default.
+func (c Config) stall() time.Duration { return cmp.Or(c.Stall, time.Minute) }
 
 // Guest is a booted guest. It is a Machine.
 type Guest struct {
@@ -53,6 +57,8 @@ type Guest struct {
 	exitErr error
 	end     context.CancelFunc
 	ssh     *ssh.Client
+	wire    *livelyConn
+	hung    chan struct{} // closed when the guest was found hanging
 	files   files
 	log     *os.File
 
@@ -70,7 +76,7 @@ func Boot(ctx context.Context, on machine.Machine, cfg Config) (*Guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Guest{name: cfg.Name, on: on, driver: cfg.Driver, dir: dir, monitor: dir + "/qmp", exited: make(chan struct{})}
+	g := &Guest{name: cfg.Name, on: on, driver: cfg.Driver, dir: dir, monitor: dir + "/qmp", exited: make(chan struct{}), hung: make(chan struct{})}
 	if err := g.start(ctx, cfg); err != nil {
 		return nil, errors.Join(err, on.RemoveAll(context.WithoutCancel(ctx), dir))
 	}
@@ -78,6 +84,7 @@ func Boot(ctx context.Context, on machine.Machine, cfg Config) (*Guest, error) {
 		err = fmt.Errorf("booting %s: %w", cfg.Name, err)
 		return nil, errors.Join(err, g.Close())
 	}
+	go g.keepWatch(cfg)
 	return g, nil
 }
 
@@ -137,10 +144,6 @@ func quote(argv []string) []string {
 // await waits for the guest's SSH server, and ends at once when the VMM ends,
 // the kernel prints its last words, or nothing has moved for too long.
 func (g *Guest) await(ctx context.Context, cfg Config) error {
-	stall := cfg.Stall
-	if stall == 0 {
-		stall = time.Minute
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type answer struct {
@@ -170,35 +173,12 @@ func (g *Guest) await(ctx context.Context, cfg Config) error {
 		case <-ctx.Done():
 			return g.blame(context.Cause(ctx))
 		case <-watch.C:
-			if idle := time.Since(g.console.lastMoved()); idle > stall {
-				g.keepRegisters(ctx, cfg)
-				return result.Errorf(result.Guest, "it hangs: nothing on the console and no answer for %s; the last lines were:\n%s",
-					idle.Round(time.Second), g.console.last(10))
+			if idle := time.Since(g.console.lastMoved()); idle > cfg.stall() {
+				g.keepRegisters(cfg)
+				return g.hangs(idle)
 			}
 		}
 	}
-}
-
-// keepRegisters writes the CPUs' registers to the evidence, twice: they show
-// where a guest hangs, and whether it moves.
-func (g *Guest) keepRegisters(ctx context.Context, cfg Config) {
-	if cfg.Evidence == "" {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	m, err := g.Monitor(ctx)
-	if err != nil {
-		return
-	}
-	var all strings.Builder
-	for range 2 {
-		for _, what := range []string{"info registers -a", "info lapic", "info pic"} {
-			text, err := m.HMP(ctx, what)
-			fmt.Fprintf(&all, "== %s %v\n%s\n", what, err, text)
-		}
-	}
-	_ = os.WriteFile(filepath.Join(cfg.Evidence, cfg.Name+".registers.txt"), []byte(all.String()), 0o644)
 }
 
 // connect dials the SSH port, whose socket the VMM is about to make.
@@ -209,7 +189,8 @@ func (g *Guest) connect(ctx context.Context) (*ssh.Client, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	c, chans, reqs, err := ssh.NewClientConn(conn, g.name, &ssh.ClientConfig{
+	g.wire = newLivelyConn(conn)
+	c, chans, reqs, err := ssh.NewClientConn(g.wire, g.name, &ssh.ClientConfig{
 		Config: wire.Algorithms(),
 		User:   "root",
 		// The socket lies in a private directory and ends in the machine
@@ -258,6 +239,7 @@ func (g *Guest) blame(err error) error {
 	select {
 	case <-g.console.trouble:
 	case <-g.exited:
+	case <-g.hung:
 	case <-time.After(2 * settle):
 	}
 	if lines := g.console.Trouble(); len(lines) > 0 {
@@ -269,6 +251,8 @@ func (g *Guest) blame(err error) error {
 			return fmt.Errorf("%s: %w (%w)", g.name, e, err)
 		}
 		return result.Errorf(result.Guest, "%s: %w: the machine was switched off; the last lines on its console were:\n%s", g.name, err, g.console.last(5))
+	case <-g.hung:
+		return fmt.Errorf("%s: %w: %w", g.name, err, g.hangs(g.silence()))
 	default:
 		return fmt.Errorf("%s: %w", g.name, err)
 	}
