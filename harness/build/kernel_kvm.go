@@ -41,7 +41,7 @@ func KVMRecipe(kernel Kernel, hypercall22 string) (Recipe, error) {
 	}
 	return Recipe{
 		Name:   "kvm",
-		Inputs: []string{kvmRecipeVersion, filepath.Base(kernel.Dir), insertionsInput(), src},
+		Inputs: []string{kvmRecipeVersion, filepath.Base(kernel.Dir), insertionsInput(kvmInsertions), src},
 		Expect: 30 * time.Second,
 		Make: func(ctx context.Context, dir string, log *Log) error {
 			return makeKVM(ctx, kernel, hypercall22, dir, log)

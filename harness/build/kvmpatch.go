@@ -1,26 +1,10 @@
 package build
 
 import (
-	"bytes"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
-
-	"virtlab/harness/result"
 )
-
-// kvmInsertion is one small change to a file of KVM: text goes in before or after
-// the one place that the anchor finds. Anchors name what KVM has had under the
-// same name since long, so that they hold for kernels to come.
-type kvmInsertion struct {
-	file   string // relative to arch/x86/kvm
-	anchor *regexp.Regexp
-	after  bool // after the anchor's match; otherwise before it
-	text   string
-	mark   string // found in the file: the insertion was made before
-}
 
 // hypercallFile is our own source file in KVM's tree.
 const hypercallFile = "mmu/hypercall22.c"
@@ -31,7 +15,7 @@ const hypercallFile = "mmu/hypercall22.c"
 // kvm_emulate_hypercall up to 6.11, in __kvm_emulate_hypercall later, and in
 // ____kvm_emulate_hypercall from 6.14, and in all of them nr, a0 and ret have
 // these names, 32-bit callers are masked and user mode was refused before.
-var kvmInsertions = []kvmInsertion{
+var kvmInsertions = []insertion{
 	{
 		file:   "Makefile",
 		anchor: regexp.MustCompile(`(?m)^obj-\$\(CONFIG_KVM(_X86)?\)\s*\+=\s*kvm\.o$`),
@@ -56,52 +40,14 @@ var kvmInsertions = []kvmInsertion{
 // patchKVM puts hypercall22.c, our source, and the insertions into kvmDir, a
 // kernel's arch/x86/kvm.
 func patchKVM(kvmDir, hypercall22 string) error {
-	for _, in := range kvmInsertions {
-		if err := in.apply(kvmDir); err != nil {
-			return err
-		}
+	err := insertAll(kvmDir, kvmInsertions, "hypercall 22",
+		"this kernel's KVM differs from those known (6.1 to 6.12): give kvmInsertions an anchor that fits it")
+	if err != nil {
+		return err
 	}
 	src, err := os.ReadFile(hypercall22)
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(kvmDir, hypercallFile), src, 0o644)
-}
-
-func (in kvmInsertion) apply(dir string) error {
-	path := filepath.Join(dir, in.file)
-	old, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	patched, err := in.insert(old)
-	if err != nil {
-		return result.Errorf(result.Host, "adding hypercall 22 to %s: %w", path, err).
-			WithHint("this kernel's KVM differs from those known (6.1 to 6.12): give kvmInsertions an anchor that fits it")
-	}
-	return os.WriteFile(path, patched, 0o644)
-}
-
-func (in kvmInsertion) insert(src []byte) ([]byte, error) {
-	if bytes.Contains(src, []byte(in.mark)) {
-		return nil, fmt.Errorf("it is there already (%q)", in.mark)
-	}
-	found := in.anchor.FindAllIndex(src, -1)
-	if len(found) != 1 {
-		return nil, fmt.Errorf("the anchor %s is there %d times, expected once", in.anchor, len(found))
-	}
-	at := found[0][0]
-	if in.after {
-		at = found[0][1]
-	}
-	return bytes.Join([][]byte{src[:at], []byte(in.text), src[at:]}, nil), nil
-}
-
-// insertionsInput is all that the insertions put in and where, as a recipe input.
-func insertionsInput() string {
-	var b strings.Builder
-	for _, in := range kvmInsertions {
-		fmt.Fprintf(&b, "%s %s %t %s\n", in.file, in.anchor, in.after, in.text)
-	}
-	return b.String()
 }

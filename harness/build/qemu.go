@@ -110,7 +110,7 @@ func QEMURecipe(ctx context.Context, fixtures string) (Recipe, error) {
 	b := &qemuBuild{devices: devices, qemu: qemu, slirp: slirp}
 	return Recipe{
 		Name:   "qemu",
-		Inputs: []string{qemuRecipeVersion, strings.Join(qemuConfigure, " "), string(devices), qemu.String(), slirp.String(), linked},
+		Inputs: []string{qemuRecipeVersion, strings.Join(qemuConfigure, " "), string(devices), insertionsInput(qemuInsertions), qemu.String(), slirp.String(), linked},
 		Expect: 2 * time.Minute,
 		Make:   b.make,
 	}, nil
@@ -143,6 +143,7 @@ func (b *qemuBuild) make(ctx context.Context, dir string, log *Log) error {
 		do   func(context.Context) error
 	}{
 		{"fetching sources", b.fetch},
+		{"patching", b.patch},
 		{"building libslirp", b.buildSlirp},
 		{"configuring", b.configure},
 		{"compiling", b.compile},
@@ -170,6 +171,11 @@ func (b *qemuBuild) fetch(ctx context.Context) error {
 	}
 	versions := fmt.Sprintf("%s\n%s\n", b.qemu, b.slirp)
 	return os.WriteFile(filepath.Join(b.dir, qemuVersions), []byte(versions), 0o644)
+}
+
+func (b *qemuBuild) patch(context.Context) error {
+	return insertAll(b.tree(), qemuInsertions, "what mends SVM",
+		"this QEMU differs from those known (7.2): look whether it still needs qemuInsertions")
 }
 
 func (b *qemuBuild) slirpSource() string { return filepath.Join(b.dir, "libslirp-source") }

@@ -198,17 +198,16 @@ func firstLines(s string, n int) string {
 	return strings.Join(lines, "\n")
 }
 
-// insertion is one piece of the reference function and its place in edu.c.
-type insertion struct {
+// eduPiece is one piece of the reference function and its place in edu.c.
+type eduPiece struct {
 	file   string // in fixtures/qemu
 	anchor *regexp.Regexp
 	after  bool   // after the anchor, not before it
 	where  string // the anchor in words
 }
 
-// The anchors are read off edu.c of QEMU 7.2; a QEMU in which one does not match
-// exactly once is refused, not guessed at.
-var eduInsertions = []insertion{
+// The anchors are read off edu.c of QEMU 7.2.
+var eduPieces = []eduPiece{
 	{"gcd-state.c.inc", regexp.MustCompile(`(?m)^    uint32_t irq_status;\n`), true, "irq_status in struct EduState"},
 	{"gcd-function.c.inc", regexp.MustCompile(`(?m)^static uint64_t edu_mmio_read\(`), false, "the function edu_mmio_read"},
 	{"gcd-read.c.inc", regexp.MustCompile(`(?m)^    case 0x80:\n +dma_rw\(edu, false, &val, &edu->dma\.src`), false, "case 0x80 of edu_mmio_read"},
@@ -220,27 +219,16 @@ var eduInsertions = []insertion{
 // fixtures, the directory fixtures/qemu, which documents the registers.
 func InsertFunction(stock []byte, fixtures string) ([]byte, error) {
 	edu := stock
-	for _, ins := range eduInsertions {
-		piece, err := os.ReadFile(filepath.Join(fixtures, ins.file))
+	for _, p := range eduPieces {
+		text, err := os.ReadFile(filepath.Join(fixtures, p.file))
 		if err != nil {
 			return nil, err
 		}
-		if edu, err = ins.apply(edu, piece); err != nil {
-			return nil, err
+		edu, err = insertion{anchor: p.anchor, after: p.after, text: string(text)}.insert(edu)
+		if err != nil {
+			return nil, result.Errorf(result.Host, "%s has no place of its own in edu.c: %s: %w", p.file, p.where, err).
+				WithHint("this QEMU's edu.c differs from those known: give eduPieces an anchor that fits it")
 		}
 	}
 	return edu, nil
-}
-
-func (ins insertion) apply(edu, piece []byte) ([]byte, error) {
-	found := ins.anchor.FindAllIndex(edu, -1)
-	if len(found) != 1 {
-		return nil, result.Errorf(result.Host, "%s has %d places in edu.c, expected one: no unique match for %s", ins.file, len(found), ins.where).
-			WithHint("this QEMU's edu.c differs from those known: give the anchor %q a form that fits it", ins.anchor)
-	}
-	at := found[0][0]
-	if ins.after {
-		at = found[0][1]
-	}
-	return bytes.Join([][]byte{edu[:at], edu[at:]}, piece), nil
 }

@@ -35,7 +35,7 @@ func TestInsertFunction(t *testing.T) {
 		"static uint32_t edu_gcd(", "static uint64_t edu_mmio_read(",
 		"val = edu->irq_status;", "case 0x28:\n        val = edu->gcd_a;", "val = edu_gcd(edu->gcd_a, edu->gcd_b);",
 		"case 0x80:", "static void edu_mmio_write(", "case 0x2c:\n        edu->gcd_b = val;", "case 0x80:")
-	for _, ins := range eduInsertions { // the pieces taken out again leave the stock
+	for _, ins := range eduPieces { // the pieces taken out again leave the stock
 		piece, err := os.ReadFile(filepath.Join(qemuFixtures, ins.file))
 		require.NoError(t, err)
 		require.Equal(t, 1, strings.Count(edu, string(piece)), ins.file)
@@ -56,15 +56,15 @@ func inOrder(t *testing.T, text string, parts ...string) {
 func TestInsertFunctionWantsEachAnchorOnce(t *testing.T) {
 	stock := testdata(t, "qemu-edu-skeleton.c")
 	for name, c := range map[string]struct{ edu, err string }{
-		"twice":   {stock + stock, "gcd-state.c.inc has 2 places in edu.c, expected one"},
-		"gone":    {strings.Replace(stock, "uint64_t edu_mmio_read(", "uint64_t edu_read(", 1), "no unique match for the function edu_mmio_read"},
+		"twice":   {stock + stock, "gcd-state.c.inc has no place of its own in edu.c: irq_status in struct EduState: the anchor (?m)^    uint32_t irq_status;\\n is there 2 times"},
+		"gone":    {strings.Replace(stock, "uint64_t edu_mmio_read(", "uint64_t edu_read(", 1), "the function edu_mmio_read: the anchor"},
 		"changed": {strings.Replace(stock, "true, &val", "1, &val", 1), "case 0x80 of edu_mmio_write"},
-		"empty":   {"", "0 places"},
+		"empty":   {"", "is there 0 times"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := InsertFunction([]byte(c.edu), qemuFixtures)
 			require.ErrorContains(t, err, c.err)
-			require.ErrorContains(t, err, "give the anchor")
+			require.ErrorContains(t, err, "give eduPieces an anchor")
 		})
 	}
 }
