@@ -180,7 +180,7 @@ func checkCache(context.Context) finding {
 	if err := unix.Statfs(at, &st); err != nil {
 		return trouble(fail, fmt.Errorf("%s: %w", at, err))
 	}
-	return judgeSpace(dir, st.Bavail*uint64(st.Bsize))
+	return judgeSpace(dir, build.DiskUsage(dir), int64(st.Bavail)*st.Bsize)
 }
 
 // existing is the nearest directory at or above dir that exists.
@@ -193,8 +193,8 @@ func existing(dir string) string {
 	}
 }
 
-func judgeSpace(dir string, free uint64) finding {
-	text := fmt.Sprintf("%s, %.1f GiB free", dir, float64(free)/(1<<30))
+func judgeSpace(dir string, used, free int64) finding {
+	text := fmt.Sprintf("%s takes %s, %s free", dir, humanSize(used), humanSize(free))
 	if free < build.SetupBytes {
 		return finding{warn, text, fmt.Sprintf("a first set-up needs about %d GiB: free some, or set XDG_CACHE_HOME to a larger disk", build.SetupBytes>>30)}
 	}

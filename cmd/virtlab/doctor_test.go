@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -55,8 +56,9 @@ func TestJudgements(t *testing.T) {
 	assert.Equal(t, fail, judgeMemory(1000).level)
 	assert.Equal(t, warn, judgeMemory(3000).level)
 	assert.Equal(t, fine, judgeMemory(8000).level)
-	assert.Equal(t, warn, judgeSpace("/c", 1<<30).level)
-	assert.Equal(t, fine, judgeSpace("/c", build.SetupBytes).level)
+	assert.Equal(t, warn, judgeSpace("/c", 0, 1<<30).level)
+	well := judgeSpace("/c", 2400<<20, build.SetupBytes)
+	assert.Equal(t, finding{fine, "/c takes 2.3 GiB, 4.0 GiB free", ""}, well)
 }
 
 func TestDoctorFindsLongTempDir(t *testing.T) {
@@ -65,6 +67,15 @@ func TestDoctorFindsLongTempDir(t *testing.T) {
 	f := checkTempDir(t.Context())
 	assert.Equal(t, fail, f.level, "it does not exist")
 	assert.NotEmpty(t, f.todo)
+}
+
+func TestDoctorMeasuresCache(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	dir := filepath.Join(os.Getenv("XDG_CACHE_HOME"), "virtlab")
+	assert.Contains(t, checkCache(t.Context()).text, dir+" takes 0 MiB, ", "before the first set-up")
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "tools-0123456789ab"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "tools-0123456789ab", "tools.ext4"), make([]byte, 3<<20), 0o644))
+	assert.Contains(t, checkCache(t.Context()).text, dir+" takes 3 MiB, ")
 }
 
 func TestDoctorFindsRelativeCache(t *testing.T) {

@@ -6,11 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -59,7 +56,36 @@ func setup(ctx context.Context, root string, cache *build.Cache, missing []build
 		return err
 	}
 	printUses(stdout, cache, time.Since(start))
+	prune(ctx, cache, stdout)
 	return nil
+}
+
+// prune tidies the cache up after a set-up. A set-up that worked does not fail
+// for what cannot be removed.
+func prune(ctx context.Context, cache *build.Cache, w io.Writer) {
+	p, err := cache.Prune(ctx)
+	if what := pruned(p); what != "" {
+		fmt.Fprintf(w, "setup: removed %s, %s\n", what, humanSize(p.Bytes))
+	}
+	if err != nil {
+		message, todo := firstLine(err)
+		fmt.Fprintln(w, "setup:", message)
+		if todo != "" {
+			fmt.Fprintln(w, "       what to do:", todo)
+		}
+	}
+}
+
+// pruned names what Prune removed; empty where that is nothing.
+func pruned(p build.Pruned) string {
+	var what []string
+	if p.Results > 0 {
+		what = append(what, fmt.Sprintf("%s not used since %s", plural(p.Results, "result"), p.Unused.Format(time.DateOnly)))
+	}
+	if p.Leftovers > 0 {
+		what = append(what, "what "+plural(p.Leftovers, "killed build")+" left")
+	}
+	return strings.Join(what, " and ")
 }
 
 // planSetup is setup's dry run.
@@ -102,7 +128,7 @@ func printUses(w io.Writer, cache *build.Cache, took time.Duration) {
 	t.SetColumnConfigs([]table.ColumnConfig{{Number: 3, Align: text.AlignRight}, {Number: 4, Align: text.AlignRight}})
 	var total int64
 	for _, u := range cache.Uses() {
-		size := diskUsage(u.Dir)
+		size := build.DiskUsage(u.Dir)
 		total += size
 		t.AppendRow(table.Row{u.Name, origin(u), fmt.Sprintf("%.1f", u.Took.Seconds()), mebibytes(size), filepath.Base(u.Dir)})
 	}
@@ -119,28 +145,12 @@ func origin(u build.Use) string {
 
 func mebibytes(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/(1<<20)) }
 
-// diskUsage is what the files below dir occupy, in bytes: images are sparse.
-func diskUsage(dir string) (bytes int64) {
-	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return nil
-		}
-		if info, err := d.Info(); err == nil {
-			bytes += allocated(info)
-		}
-		return nil
-	})
-	return bytes
-}
-
-// statBlock is the unit of st_blocks, whatever the file system's block size.
-const statBlock = 512
-
-func allocated(info os.FileInfo) int64 {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return st.Blocks * statBlock
+// humanSize is a number of bytes for people.
+func humanSize(bytes int64) string {
+	if bytes < 1<<30 {
+		return fmt.Sprintf("%d MiB", bytes>>20)
 	}
-	return info.Size()
+	return fmt.Sprintf("%.1f GiB", float64(bytes)/(1<<30))
 }
 
 // newTable is a table in the house's style.

@@ -49,13 +49,15 @@ func (r Recipe) Key() string {
 
 // Cache is a directory of finished results, one per recipe key.
 //
-//	KEY/        a result; complete, never changed
-//	tmp/KEY/    being built, under the lock
-//	lock/KEY    held while building
+//	KEY/        a result; complete, never changed; its time is that of its last
+//	            use, a shared lock on it says that a process uses it now
+//	tmp/KEY/    being built or removed, under the lock
+//	lock/KEY    held while building or removing
 //	log/KEY     what the build printed; times/NAME: seconds it took last
 type Cache struct {
 	dir      string
 	progress io.Writer
+	now      func() time.Time // when results are used, and which are old
 
 	mu   sync.Mutex
 	uses []Use
@@ -117,21 +119,22 @@ func OpenCache(dir string, progress io.Writer) (*Cache, error) {
 				WithHint("make %s writable or set XDG_CACHE_HOME elsewhere", filepath.Dir(dir))
 		}
 	}
-	return &Cache{dir: dir, progress: progress}, nil
+	return &Cache{dir: dir, progress: progress, now: time.Now}, nil
 }
 
 // Dir is the cache's own directory.
 func (c *Cache) Dir() string { return c.dir }
 
-// Lookup gives the directory of r's result if it was built before.
+// Lookup gives the directory of r's result if it was built before. From then on
+// Prune leaves it alone until this process ends.
 func (c *Cache) Lookup(r Recipe) (dir string, ok bool) {
 	dir = filepath.Join(c.dir, r.Key())
-	st, err := os.Stat(dir)
-	return dir, err == nil && st.IsDir()
+	return dir, hold(dir, c.now())
 }
 
 // Get gives the directory of r's result and builds it first where needed. Of
 // several processes that want the same result one builds and the others wait.
+// Prune leaves it alone until this process ends.
 func (c *Cache) Get(ctx context.Context, r Recipe) (string, error) {
 	start := time.Now()
 	dir, built, err := c.get(ctx, r)
@@ -197,6 +200,7 @@ func (c *Cache) build(ctx context.Context, r Recipe) (string, error) {
 	if err := os.Rename(tmp, dir); err != nil {
 		return "", c.explain(r, err, log.path)
 	}
+	hold(dir, c.now())
 	return dir, nil
 }
 

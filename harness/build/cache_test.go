@@ -24,13 +24,25 @@ import (
 	"virtlab/harness/result"
 )
 
-// childVariable makes this test binary a process that builds in the cache it
-// names, for tests with several processes.
-const childVariable = "VIRTLAB_TEST_BUILD_IN"
+// childVariable makes this test binary a process that works in the cache it
+// names, for tests with several processes; workVariable says which of
+// childWork.
+const (
+	childVariable = "VIRTLAB_TEST_BUILD_IN"
+	workVariable  = "VIRTLAB_TEST_WORK"
+)
+
+var childWork = map[string]func(*Cache) error{
+	"build": func(c *Cache) error { return getIn(c, slowRecipe(false)) },
+	"hang":  func(c *Cache) error { return getIn(c, slowRecipe(true)) },
+	"hold":  holdUntilEOF,
+	"churn": churn,
+	"prune": func(c *Cache) error { _, err := c.Prune(context.Background()); return err },
+}
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childVariable); dir != "" {
-		if err := buildAsChild(dir); err != nil {
+		if err := workAsChild(dir, os.Getenv(workVariable)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -39,19 +51,22 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// buildAsChild gets slowRecipe; the number of bytes in started is that of the
-// builds.
-func buildAsChild(dir string) error {
+func workAsChild(dir, work string) error {
 	c, err := OpenCache(dir, io.Discard)
 	if err != nil {
 		return err
 	}
-	_, err = c.Get(context.Background(), slowRecipe(os.Getenv("VIRTLAB_TEST_HANG") != ""))
+	return childWork[work](c)
+}
+
+func getIn(c *Cache, r Recipe) error {
+	_, err := c.Get(context.Background(), r)
 	return err
 }
 
 // slowRecipe writes half of its result, says so, and then takes its time, or
-// hangs until it is killed. Its work is done two processes down, as make's is.
+// hangs until it is killed. Its work is done two processes down, as make's is;
+// the number of bytes in started is that of the builds.
 func slowRecipe(hang bool) Recipe {
 	return Recipe{Name: "slow", Inputs: []string{"1"}, Make: func(ctx context.Context, dir string, log *Log) error {
 		script := `echo half >first; echo x >>../../started; (sh -c 'echo $$ >../../worker; sleep 0.3') ; echo whole >second`
@@ -62,14 +77,18 @@ func slowRecipe(hang bool) Recipe {
 	}}
 }
 
-func childBuild(t *testing.T, dir string, hang bool) *exec.Cmd {
+// child is a process with its own work in the cache dir.
+func child(t *testing.T, dir, work string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childVariable+"="+dir)
-	if hang {
-		cmd.Env = append(cmd.Env, "VIRTLAB_TEST_HANG=1")
-	}
+	cmd.Env = append(os.Environ(), childVariable+"="+dir, workVariable+"="+work)
 	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+func startChild(t *testing.T, dir, work string) *exec.Cmd {
+	t.Helper()
+	cmd := child(t, dir, work)
 	require.NoError(t, cmd.Start())
 	return cmd
 }
@@ -176,7 +195,7 @@ func TestGoroutinesBuildOnce(t *testing.T) {
 
 func TestProcessesBuildOnce(t *testing.T) {
 	c, _ := openCache(t)
-	others := []*exec.Cmd{childBuild(t, c.dir, false), childBuild(t, c.dir, false)}
+	others := []*exec.Cmd{startChild(t, c.dir, "build"), startChild(t, c.dir, "build")}
 	dir, err := c.Get(t.Context(), slowRecipe(false))
 	require.NoError(t, err)
 	for _, o := range others {
@@ -192,7 +211,7 @@ func TestProcessesBuildOnce(t *testing.T) {
 // afresh.
 func TestKilledBuild(t *testing.T) {
 	c, _ := openCache(t)
-	child := childBuild(t, c.dir, true)
+	child := startChild(t, c.dir, "hang")
 	worker := waitForWorker(t, c.dir)
 	r := slowRecipe(false)
 	half := filepath.Join(c.dir, "tmp", r.Key(), "first")
