@@ -134,6 +134,27 @@ func (l *Lab) Witness(l1 *guest.Guest, p pagewalk.Pair) pagewalk.Matrix {
 	return matrix
 }
 
+// Interrupted runs f while g is stopped and continued through its monitor, over
+// and over: whatever runs in g must not notice.
+func (l *Lab) Interrupted(g *guest.Guest, f func()) {
+	l.t.Helper()
+	m := l.monitor(g)
+	ctx, cancel := context.WithCancel(l.Ctx)
+	stopped := make(chan error, 1)
+	go func() {
+		var err error
+		for ctx.Err() == nil && err == nil {
+			err = errors.Join(m.Stop(l.Ctx), m.Cont(l.Ctx))
+		}
+		stopped <- err
+	}()
+	defer func() {
+		cancel()
+		l.must(<-stopped)
+	}()
+	f()
+}
+
 func (l *Lab) monitor(g *guest.Guest) *qmp.Monitor {
 	l.t.Helper()
 	m, err := g.Monitor(l.Ctx)

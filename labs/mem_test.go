@@ -1,13 +1,17 @@
 package labs
 
 import (
+	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"virtlab/harness"
 	"virtlab/harness/guest"
+	"virtlab/harness/machine"
 	"virtlab/harness/mtree"
 	"virtlab/harness/pagewalk"
 	"virtlab/harness/vmm"
@@ -40,6 +44,7 @@ func TestMemTranslation(t *testing.T) {
 		translate(t, lab, l1, l2, want{lab.Nonce(), 4, "2m", "4k"})
 	})
 	t.Run("odd addresses", func(t *testing.T) { oddAddresses(t, lab.In(t), l1, l2) })
+	t.Run("unnoticed", func(t *testing.T) { unnoticed(t, lab.In(t), l1, l2) })
 	for _, mutant := range lab.Mutants("mem") {
 		t.Run("mutant "+mutant.Name, func(t *testing.T) { wrongModule(t, lab.In(t), l1, l2, mutant) })
 	}
@@ -56,6 +61,19 @@ func wrongModule(t *testing.T, lab *harness.Lab, l1, l2 *guest.Guest, mutant har
 		failures["witness"] = lab.Witness(l1, pair).Findings.Err()
 	}
 	assert.ErrorContains(t, failures[mutant.Check], mutant.Reason, "%s", mutant.What)
+}
+
+// Looking at L1's memory stops L1. L2 must not notice, however often: a QEMU that
+// delivers L2 an interrupt twice then hangs it within a few commands.
+func unnoticed(t *testing.T, lab *harness.Lab, l1, l2 *guest.Guest) {
+	ctx, cancel := context.WithTimeout(lab.Ctx, 20*time.Second)
+	defer cancel()
+	lab.Interrupted(l1, func() {
+		for range 10 {
+			_, err := machine.Run(ctx, l2, "uname")
+			require.NoError(t, err)
+		}
+	})
 }
 
 // The same where KVM maps the guest with large pages.

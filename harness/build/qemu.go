@@ -174,7 +174,7 @@ func (b *qemuBuild) fetch(ctx context.Context) error {
 }
 
 func (b *qemuBuild) patch(context.Context) error {
-	return insertAll(b.tree(), qemuInsertions, "what mends SVM",
+	return insertAll(b.tree(), qemuInsertions, "what mends it",
 		"this QEMU differs from those known (7.2): look whether it still needs qemuInsertions")
 }
 
