@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// ownLog is the name of a log that our module and our KVM printed:
-// MMU, levels, and the size of the host's leaf.
-var ownLog = regexp.MustCompile(`^(tdp|shadowmmu|spt)(\d)(?:-guest(\d))?-(4k|2m|1g)$`)
+// ownLog is the name of a log that our module and our KVM printed: EPT, perhaps
+// without A/D bits, or NPT; MMU, levels, and the size of the host's leaf.
+var ownLog = regexp.MustCompile(`^(?:ept-(?:noad-)?)?(tdp|shadowmmu|spt)(\d)(?:-guest(\d))?-(4k|2m|1g)$`)
 
 // oddAddresses is what the hypercall was asked besides: not touched yet, the local
 // APIC, the PCI hole, beyond memory, beyond what tables translate, unaligned, and
@@ -55,6 +55,7 @@ func TestOwnLogs(t *testing.T) {
 				assert.Equal(t, guestLevels, p.Guest.Levels)
 				assert.Equal(t, levels, p.Host.Levels)
 				assert.Equal(t, m[1] == "spt", p.Host.Kind == Shadow)
+				assert.Equal(t, strings.HasPrefix(name, "ept-"), p.Host.Kind == EPT)
 				if m[1] != "spt" { // a shadow table follows the guest's own leaves
 					assert.Equal(t, leafOf[m[4]], p.Host.Leaf)
 				}

@@ -399,7 +399,7 @@ func (w *draft) finish() Walk {
 	}
 	w.finishUnmapped()
 	w.Leaf = w.level(w.Leaf)
-	if s, ok := w.Walk.Step(1); ok && s.Entry.Seen && w.Leaf == 0 {
+	if s, ok := w.Walk.Step(1); ok && s.Entry.Seen && w.Leaf == 0 && w.Unmapped == nil {
 		w.Leaf = 1
 	}
 	w.addressFromDetail()
