@@ -78,7 +78,6 @@ func boot(words commandLine) error {
 	if line := words.value(wire.Run); line != "" {
 		return runOnce(strings.Split(line, ","))
 	}
-	go reap()
 	return serve()
 }
 
@@ -168,10 +167,13 @@ func mountDisk(spec string) error {
 	return nil
 }
 
+// deviceWait is how long a device may take to appear.
+const deviceWait = 30 * time.Second
+
 // await waits for a file in sysfs that matches pattern and holds want. Devices
 // are probed while PID 1 already runs.
 func await(pattern, want string) (string, error) {
-	for start := time.Now(); time.Since(start) < 30*time.Second; time.Sleep(time.Millisecond) {
+	for start := time.Now(); time.Since(start) < deviceWait; time.Sleep(time.Millisecond) {
 		files, _ := filepath.Glob(pattern)
 		for _, f := range files {
 			if b, _ := os.ReadFile(f); strings.TrimSpace(string(b)) == want {
@@ -179,7 +181,7 @@ func await(pattern, want string) (string, error) {
 			}
 		}
 	}
-	return "", fmt.Errorf("nothing like %s holds %q after 30 s: is the device on the VMM's command line?", pattern, want)
+	return "", fmt.Errorf("nothing like %s holds %q after %s: is the device on the VMM's command line?", pattern, want, deviceWait)
 }
 
 // runOnce runs one program with its output on the console. One of the guest's
@@ -213,13 +215,20 @@ func sleep(args []string) error {
 	return err
 }
 
-// openPort opens the virtio-serial port that SSH runs over.
+// openPort opens the virtio-serial port that SSH runs over. Its node in /dev may
+// appear while PID 1 already runs.
 func openPort() (io.ReadWriteCloser, error) {
-	sysfs, err := await("/sys/class/virtio-ports/*/name", wire.Port)
-	if err != nil {
-		return nil, err
+	for start := time.Now(); ; time.Sleep(time.Millisecond) {
+		port, err := os.OpenFile(wire.PortDevice, os.O_RDWR, 0)
+		switch {
+		case err == nil:
+			return port, nil
+		case !errors.Is(err, os.ErrNotExist):
+			return nil, err
+		case time.Since(start) > deviceWait:
+			return nil, fmt.Errorf("after %s there is no SSH port: %w", deviceWait, err)
+		}
 	}
-	return os.OpenFile("/dev/"+filepath.Base(filepath.Dir(sysfs)), os.O_RDWR, 0)
 }
 
 // dmesg prints the kernel log (syslog(2), SYSLOG_ACTION_READ_ALL).

@@ -21,9 +21,7 @@ var children = struct {
 	waiting map[int]chan syscall.WaitStatus
 }{waiting: map[int]chan syscall.WaitStatus{}}
 
-func reap() {
-	ended := make(chan os.Signal, 1)
-	signal.Notify(ended, unix.SIGCHLD)
+func reap(ended <-chan os.Signal) {
 	for range ended {
 		children.Lock()
 		for {
@@ -43,6 +41,20 @@ func reap() {
 		children.Unlock()
 	}
 }
+
+// terminated hears SIGTERM, which poweroff sends to PID 1.
+var terminated = make(chan os.Signal, 1)
+
+// hearSignals has PID 1 hear of the ends of programs and of poweroff. The first
+// program starts it: before that nothing ends and nobody sends a signal, and
+// os/signal would delay the first answer of every boot: 230 more blocks of code
+// that an emulator has to translate.
+var hearSignals = sync.OnceFunc(func() {
+	signal.Notify(terminated, unix.SIGTERM)
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, unix.SIGCHLD)
+	go reap(ended)
+})
 
 // process is a program that PID 1 started for a client.
 type process struct {
@@ -71,6 +83,7 @@ func start(argv, env []string, dir string, stdin io.Reader, stdout, stderr io.Wr
 	if err != nil {
 		return nil, err
 	}
+	hearSignals()
 	p := &process{ended: make(chan syscall.WaitStatus, 1), stdin: inW}
 	// Under the lock, so that a quick end is not reaped before it is known.
 	children.Lock()

@@ -27,12 +27,8 @@ import (
 	"virtlab/harness/vmm"
 )
 
-// The reaper takes every child of this process, as in the guest: no test here
-// may use os/exec.
-func TestMain(m *testing.M) {
-	go reap()
-	os.Exit(m.Run())
-}
+// From the first program on, the reaper takes every child of this process, as in
+// the guest: no test here may use os/exec.
 
 // underneath is a machine on which a "VMM" runs whose guest is this process:
 // its SSH port leads to serveConn. The rest of it is the host.
@@ -72,12 +68,8 @@ func (u *underneath) Dial(context.Context, string) (net.Conn, error) {
 	if u.port, err = fileConn(fds[1]); err != nil {
 		return nil, err
 	}
-	config, err := serverConfig()
-	if err != nil {
-		return nil, err
-	}
 	go func() {
-		_ = serveConn(u.port, config)
+		_ = serveConn(u.port, serverConfig())
 		u.port.Close()
 	}()
 	return outside, nil
@@ -558,12 +550,42 @@ func TestUnknownRequestsAreRefused(t *testing.T) {
 	assert.Equal(t, ssh.ConnectionFailed, refused.Reason)
 }
 
+// recorder keeps the machine that it was asked for.
+type recorder struct {
+	fakeDriver
+	config *vmm.Config
+}
+
+func (r recorder) Command(c vmm.Config) ([]string, error) {
+	*r.config = c
+	return r.fakeDriver.Command(c)
+}
+
+func TestSSHHasTheFirstPort(t *testing.T) {
+	var asked vmm.Config
+	cfg := guest.Config{Name: "L1", Driver: recorder{config: &asked}}
+	cfg.Ports = []vmm.Port{{Name: "log", Socket: "/tmp/log"}}
+	g, err := guest.Boot(t.Context(), &underneath{Machine: machine.Host}, cfg)
+	require.NoError(t, err)
+	require.NoError(t, g.Close())
+	require.Len(t, asked.Ports, 2)
+	assert.Equal(t, wire.Port, asked.Ports[0].Name, "wire.PortDevice counts on it")
+}
+
+func TestTheOpenKeySignsEveryMessage(t *testing.T) {
+	for _, message := range []string{"", "a", strings.Repeat("long ", 1000), rand.Text()} {
+		signature, err := openKey{}.Sign(rand.Reader, []byte(message))
+		require.NoError(t, err)
+		assert.NoError(t, openKey{}.PublicKey().Verify([]byte(message), signature))
+	}
+	assert.Error(t, openKey{}.PublicKey().Verify(nil, &ssh.Signature{Format: ssh.KeyAlgoED25519, Blob: make([]byte, 64)}),
+		"R of zeros is another point: the client does verify")
+}
+
 func TestServeConnEndsWithThePort(t *testing.T) {
 	a, b := net.Pipe()
-	config, err := serverConfig()
-	require.NoError(t, err)
 	done := make(chan error, 1)
-	go func() { done <- serveConn(a, config) }()
+	go func() { done <- serveConn(a, serverConfig()) }()
 	go func() { _, _ = io.Copy(io.Discard, b) }()
 	go func() { _, _ = io.WriteString(b, "GET / HTTP/1.0\r\n\r\n"); b.Close() }()
 	select {

@@ -91,6 +91,7 @@ func Boot(ctx context.Context, on machine.Machine, cfg Config) (*Guest, error) {
 // start starts the VMM.
 func (g *Guest) start(ctx context.Context, cfg Config) error {
 	cfg.Monitor = g.monitor
+	// The first port: PID 1 takes it for SSH's by its number (wire.PortDevice).
 	cfg.Ports = append([]vmm.Port{{Name: wire.Port, Socket: g.dir + "/ssh"}}, cfg.Ports...)
 	argv, err := cfg.Driver.Command(cfg.Config)
 	if err != nil {
