@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"virtlab/harness"
+	"virtlab/harness/guest"
 	"virtlab/harness/trap"
 )
 
@@ -57,36 +58,29 @@ func TestCPU(t *testing.T) {
 		assert.Equal(t, "HELLO, WORLD!\n", string(res.Output))
 		assert.Len(t, res.Exits, len(hello)+1, "one KVM_EXIT_IO per character and one KVM_EXIT_HLT")
 	})
+
+	for _, mutant := range lab.Mutants("cpu") {
+		t.Run("mutant "+mutant.Name, func(t *testing.T) {
+			t.Parallel()
+			wrongProgram(t, lab.In(t), l1, mutant)
+		})
+	}
 }
 
-// Each check above has a wrong solution that it must fail, for the reason that
-// stands in the first line of the mutant.
-func TestCPUMutants(t *testing.T) {
-	t.Parallel()
-	lab := harness.New(t)
-	l1 := lab.L1()
+// wrongProgram runs a solution that must fail one of the checks of TestCPU, for
+// the reason that stands in its first line.
+func wrongProgram(t *testing.T, lab *harness.Lab, l1 *guest.Guest, mutant harness.Mutant) {
+	program := lab.Program(l1, mutant.Name)
 	upper := lab.Transform("upper")
-	checks := map[string]func(lab *harness.Lab, program string) error{
-		"end": func(lab *harness.Lab, program string) error {
-			return trap.CheckEnd(lab.WatchFor(2*time.Second, l1, program))
-		},
-		"text": func(lab *harness.Lab, program string) error {
-			return trap.CheckText(lab.Watch(l1, program), string(upper.Apply([]byte(hello))))
-		},
-		"exits": func(lab *harness.Lab, program string) error {
-			return trap.CheckExits(lab.Watch(l1, program), len(hello))
-		},
-		"transform": func(lab *harness.Lab, program string) error {
+	checks := map[string]func() error{
+		"end":   func() error { return trap.CheckEnd(lab.WatchFor(2*time.Second, l1, program)) },
+		"text":  func() error { return trap.CheckText(lab.Watch(l1, program), string(upper.Apply([]byte(hello)))) },
+		"exits": func() error { return trap.CheckExits(lab.Watch(l1, program), len(hello)) },
+		"transform": func() error {
 			return trap.CheckTransform(lab.WatchInjecting(l1, program, trap.Nonce(lab.Rand, len(hello))), upper)
 		},
 	}
-	for _, mutant := range lab.Mutants("cpu") {
-		t.Run(mutant.Name, func(t *testing.T) {
-			t.Parallel()
-			check := checks[mutant.Check]
-			require.NotNil(t, check, "the mutant's first line names the check %q", mutant.Check)
-			err := check(lab.In(t), lab.Program(l1, mutant.Name))
-			assert.ErrorContains(t, err, mutant.Reason, "%s", mutant.What)
-		})
-	}
+	check := checks[mutant.Check]
+	require.NotNil(t, check, "the mutant's first line names the check %q", mutant.Check)
+	assert.ErrorContains(t, check(), mutant.Reason, "%s", mutant.What)
 }

@@ -119,7 +119,7 @@ var leafLevel = map[string]int{"4k": 1, "2m": 2}
 
 // translate is the experiment: load the module, read both logs, check their
 // arithmetic, then look at L1's memory from the machine underneath.
-func translate(t *testing.T, lab *harness.Lab, l1, l2 *guest.Guest, want want) {
+func translate(t testing.TB, lab *harness.Lab, l1, l2 *guest.Guest, want want) {
 	dump := lab.DumpWalk(l1, l2, fmt.Sprintf("nonce=%d", want.nonce), "leaf="+want.guestLeaf)
 	pair := lab.Pair(dump)
 
@@ -133,6 +133,20 @@ func translate(t *testing.T, lab *harness.Lab, l1, l2 *guest.Guest, want want) {
 	matrix := lab.Witness(l1, pair)
 	assert.NoError(t, matrix.Findings.Err())
 	assert.True(t, matrix.Confirmed(), "the nonce lies in memory where both logs say\n%s", matrix.Table())
+}
+
+// BenchmarkMemTranslation is the experiment from nothing to checked: two boots,
+// the module, both logs, and the look at L1's memory.
+func BenchmarkMemTranslation(b *testing.B) {
+	lab := harness.New(b)
+	for b.Loop() {
+		l1 := lab.L1(harness.PagingLevels(4))
+		lab.HostPages(l1, false)
+		translate(b, lab, l1, lab.L2(l1), want{lab.Nonce(), 4, "4k", "4k"})
+		b.StopTimer()
+		require.NoError(b, l1.Close())
+		b.StartTimer()
+	}
 }
 
 // Hypercall 22 survives any argument: it says what it finds and neither kernel
