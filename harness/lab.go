@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -174,9 +173,6 @@ func guestConfig(on machine.Machine, name, evidence string, opts []Option) guest
 	} else {
 		cfg.Stall = 2 * time.Minute // a guest in a guest under emulation
 	}
-	if cfg.Accel == vmm.KVM && emulated() {
-		cfg.Cmdline = append(cfg.Cmdline, noDeadlineTimer)
-	}
 	cfg.Driver = q
 	cfg.Initramfs = a.Initramfs
 	for _, o := range opts {
@@ -195,22 +191,6 @@ func guestConfig(on machine.Machine, name, evidence string, opts []Option) guest
 	}
 	return cfg
 }
-
-// noDeadlineTimer keeps Linux from the APIC timer's TSC-deadline mode (SDM vol. 3,
-// 11.5.4.1). Where KVM itself runs under emulation, a guest in that mode misses
-// a timer now and then and stays halted for 10 to 60 s: 4 of 9 guests stalled
-// with it, 0 of 23 without.
-const noDeadlineTimer = "lapic=notscdeadline"
-
-// emulated says whether KVM, which the guest is to run on, runs on an emulated
-// CPU: that of L1 under TCG, or this machine's own where this is L1.
-var emulated = sync.OnceValue(func() bool {
-	if accel, _ := Accel(); accel == vmm.TCG {
-		return true
-	}
-	cpuinfo, _ := os.ReadFile("/proc/cpuinfo")
-	return strings.Contains(string(cpuinfo), "QEMU TCG CPU")
-})
 
 // L1 boots the machine that stands in for the student's own: a guest with a
 // real KVM, with our hypercall 22 in it, and the tools disk.

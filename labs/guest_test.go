@@ -51,9 +51,21 @@ func TestGuestTrouble(t *testing.T) {
 	t.Parallel()
 	lab := harness.New(t)
 	g := lab.TroubleGuest()
+	t.Run("none with its timer", func(t *testing.T) { timer(t, lab.In(t), g) })
 	t.Run("module of another kernel", func(t *testing.T) { moduleOfAnotherKernel(t, lab.In(t), g) })
 	t.Run("flood of the console", func(t *testing.T) { flood(t, lab.In(t), g) })
 	t.Run("hang", func(t *testing.T) { hang(t, lab.In(t), g) })
+}
+
+// timer looks for the local APIC's timer: where Linux has given it up, a guest
+// sooner or later waits for ever.
+func timer(t *testing.T, lab *harness.Lab, g *guest.Guest) {
+	device, err := g.ReadFile(lab.Ctx, "/sys/devices/system/clockevents/clockevent0/current_device")
+	require.NoError(t, err)
+	assert.Contains(t, string(device), "lapic")
+	interrupts, err := g.ReadFile(lab.Ctx, "/proc/interrupts")
+	require.NoError(t, err)
+	assert.NotRegexp(t, `(?m)^ *0: .*timer`, string(interrupts), "the 8254 is not even set up: nothing was measured")
 }
 
 func moduleOfAnotherKernel(t *testing.T, lab *harness.Lab, g *guest.Guest) {

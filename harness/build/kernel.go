@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -47,12 +48,28 @@ func (k Kernel) Release() (string, error) {
 	return strings.TrimSpace(string(b)), err
 }
 
-// KernelRecipe makes the lab kernel (a Kernel) from src with the configuration
-// fragment in configFile.
-func KernelRecipe(src KernelSource, configFile string) (Recipe, error) {
-	config, err := os.ReadFile(configFile)
+// lapicKHz is our own source file in the kernel's tree: the parameter lapic_khz=.
+const lapicKHz = "lapic_khz.c"
+
+// kernelInsertions have it compiled.
+var kernelInsertions = []insertion{{
+	file:   "arch/x86/kernel/apic/Makefile",
+	anchor: regexp.MustCompile(`(?m)^obj-\$\(CONFIG_X86_IO_APIC\)\s*\+=\s*io_apic\.o$`),
+	text:   "obj-$(CONFIG_X86_LOCAL_APIC) += lapic_khz.o\n",
+	mark:   "lapic_khz.o",
+}}
+
+// KernelRecipe makes the lab kernel (a Kernel) from src, with the configuration
+// fragment lab.config and the source file lapic_khz.c of fixtures, the directory
+// fixtures/kernel.
+func KernelRecipe(src KernelSource, fixtures string) (Recipe, error) {
+	config, err := os.ReadFile(filepath.Join(fixtures, "lab.config"))
 	if err != nil {
 		return Recipe{}, result.Errorf(result.Host, "the kernel's configuration: %w", err)
+	}
+	lapic, err := os.ReadFile(filepath.Join(fixtures, lapicKHz))
+	if err != nil {
+		return Recipe{}, err
 	}
 	cc, err := compilerVersion()
 	if err != nil {
@@ -60,10 +77,10 @@ func KernelRecipe(src KernelSource, configFile string) (Recipe, error) {
 	}
 	return Recipe{
 		Name:   "kernel",
-		Inputs: []string{kernelRecipeVersion, src.Version, cc, options(config)},
+		Inputs: []string{kernelRecipeVersion, src.Version, cc, options(config), insertionsInput(kernelInsertions), string(lapic)},
 		Expect: 4 * time.Minute,
 		Make: func(ctx context.Context, dir string, log *Log) error {
-			return makeKernel(ctx, src, config, Kernel{dir}, log)
+			return makeKernel(ctx, src, config, lapic, Kernel{dir}, log)
 		},
 	}, nil
 }
@@ -92,9 +109,12 @@ func compilerVersion() (string, error) {
 	return line, nil
 }
 
-func makeKernel(ctx context.Context, src KernelSource, config []byte, k Kernel, log *Log) error {
+func makeKernel(ctx context.Context, src KernelSource, config, lapic []byte, k Kernel, log *Log) error {
 	log.Step("unpacking the source")
 	if err := unpackKernel(ctx, src.Path, k.Tree()); err != nil {
+		return err
+	}
+	if err := patchKernel(k.Tree(), lapic); err != nil {
 		return err
 	}
 	log.Step("configuring")
@@ -110,6 +130,15 @@ func makeKernel(ctx context.Context, src KernelSource, config []byte, k Kernel, 
 	}
 	log.Step("keeping what is needed")
 	return keepKernel(ctx, k, log)
+}
+
+// patchKernel puts lapic_khz.c and what compiles it into the tree.
+func patchKernel(tree string, lapic []byte) error {
+	err := insertAll(tree, kernelInsertions, "lapic_khz=", "this kernel differs from those known (6.1 to 6.12): give kernelInsertions an anchor that fits it")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(tree, "arch/x86/kernel/apic", lapicKHz), lapic, 0o644)
 }
 
 // configure makes .config of the fragment and sees to it that all of the

@@ -12,14 +12,19 @@ import (
 	"virtlab/harness/result"
 )
 
-const labConfig = "../../fixtures/kernel/lab.config"
+const (
+	kernelFixtures = "../../fixtures/kernel"
+	labConfig      = kernelFixtures + "/lab.config"
+)
 
 func TestKernelRecipeKey(t *testing.T) {
-	config := filepath.Join(t.TempDir(), "lab.config")
+	fixtures := t.TempDir()
+	config, lapic := filepath.Join(fixtures, "lab.config"), filepath.Join(fixtures, lapicKHz)
 	require.NoError(t, os.WriteFile(config, []byte("CONFIG_64BIT=y\n"), 0o644))
+	require.NoError(t, os.WriteFile(lapic, []byte("/* ours */\n"), 0o644))
 	src := KernelSource{Path: "linux-source-6.1.tar.xz", Version: "6.1.192-2"}
 	key := func() string {
-		r, err := KernelRecipe(src, config)
+		r, err := KernelRecipe(src, fixtures)
 		require.NoError(t, err)
 		return r.Key()
 	}
@@ -31,7 +36,10 @@ func TestKernelRecipeKey(t *testing.T) {
 	require.NoError(t, os.WriteFile(config, []byte("# why\nCONFIG_64BIT=y\n"), 0o644))
 	assert.Equal(t, updated, key(), "a remark")
 	require.NoError(t, os.WriteFile(config, []byte("CONFIG_64BIT=y\n# CONFIG_SMP is not set\n"), 0o644))
-	assert.NotEqual(t, updated, key(), "another configuration")
+	configured := key()
+	assert.NotEqual(t, updated, configured, "another configuration")
+	require.NoError(t, os.WriteFile(lapic, []byte("/* ours, mended */\n"), 0o644))
+	assert.NotEqual(t, configured, key(), "another source file of ours")
 }
 
 func TestKernelRecipeNoConfig(t *testing.T) {
@@ -42,7 +50,7 @@ func TestKernelRecipeNoConfig(t *testing.T) {
 
 func TestKernelRecipeNoCompiler(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	_, err := KernelRecipe(KernelSource{}, labConfig)
+	_, err := KernelRecipe(KernelSource{}, kernelFixtures)
 	require.ErrorContains(t, err, "no C compiler")
 	assert.ErrorContains(t, err, "make setup")
 }
@@ -130,4 +138,14 @@ func TestPackageInstalled(t *testing.T) {
 	assert.True(t, probe.Installed())
 	assert.True(t, Package{Probe: "sh"}.Installed())
 	assert.False(t, Package{Probe: "no-such-command"}.Installed())
+}
+
+func TestPatchKernel(t *testing.T) {
+	tree := t.TempDir()
+	const makefile = "arch/x86/kernel/apic/Makefile"
+	writeFiles(t, tree, map[string]string{makefile: "obj-$(CONFIG_X86_LOCAL_APIC)\t+= apic.o ipi.o vector.o\nobj-y\t\t\t\t+= hw_nmi.o\n\nobj-$(CONFIG_X86_IO_APIC)\t+= io_apic.o\n"})
+	require.NoError(t, patchKernel(tree, []byte("/* ours */\n")))
+	assert.Contains(t, read(t, tree, makefile), "\n\nobj-$(CONFIG_X86_LOCAL_APIC) += lapic_khz.o\nobj-$(CONFIG_X86_IO_APIC)\t+= io_apic.o\n")
+	assert.Equal(t, "/* ours */\n", read(t, tree, "arch/x86/kernel/apic/lapic_khz.c"))
+	assert.ErrorContains(t, patchKernel(t.TempDir(), nil), "adding lapic_khz= to ")
 }

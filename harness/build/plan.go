@@ -77,7 +77,7 @@ func assemble(ctx context.Context, root string, get getter) (*Assets, error) {
 	a := &assembly{ctx: ctx, get: get}
 	fixture := func(name string) string { return filepath.Join(root, "fixtures", name) }
 
-	kernel := Kernel{a.want(a.kernelRecipe(fixture("kernel/lab.config")))}
+	kernel := Kernel{a.want(a.kernelRecipe(fixture("kernel")))}
 	qemu := a.want(a.missing(QEMURecipe(ctx, fixture("qemu"))))
 	if a.err != nil {
 		return nil, a.err
@@ -124,12 +124,12 @@ func (a *assembly) missing(r Recipe, err error) (Recipe, error) {
 	return r, err
 }
 
-func (a *assembly) kernelRecipe(config string) (Recipe, error) {
+func (a *assembly) kernelRecipe(fixtures string) (Recipe, error) {
 	src, err := FindKernelSource(KernelSourceDir)
 	if err != nil {
 		return a.missing(Recipe{}, err)
 	}
-	return KernelRecipe(src, config)
+	return KernelRecipe(src, fixtures)
 }
 
 // referenceQEMU is the QEMU with the reference function in its edu device.

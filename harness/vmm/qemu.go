@@ -138,6 +138,9 @@ func (q QEMU) cmdline(c Config) []string {
 		// them out of step, drops the counter, and is left with a clock of 10 ms.
 		words = append(words, fmt.Sprintf("tsc_early_khz=%d", q.TSCkHz), "tsc=reliable")
 	}
+	// QEMU's local APIC and KVM's count nanoseconds. Measured on a busy machine it
+	// may come out wrong, and the guest is left without a timer.
+	words = append(words, "lapic_khz=1000000")
 	if c.Accel == TCG {
 		// Linux tries for 40 ms whether the timer's interrupt arrives, and for 300
 		// where a busy machine does not deliver it. Under KVM it does not either.
