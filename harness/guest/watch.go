@@ -101,7 +101,7 @@ func (g *Guest) registers() string {
 	}
 	var all strings.Builder
 	for range 5 {
-		for _, what := range []string{"info status", "info registers -a", "x /48gx $rsp", "info lapic", "info pic"} {
+		for _, what := range []string{"info status", "info registers -a", "info lapic", "info pic"} {
 			text, err := m.HMP(ctx, what)
 			fmt.Fprintf(&all, "== %s %v\n%s\n", what, err, text)
 		}

@@ -143,7 +143,7 @@ func (q QEMU) cmdline(c Config) []string {
 	words = append(words, "lapic_khz=1000000")
 	if c.Accel == TCG {
 		// Linux tries for 40 ms whether the timer's interrupt arrives, and for 300
-		// where a busy machine does not deliver it. Under KVM it does not either.
+		// where a busy machine does not deliver it. Under KVM it leaves that out.
 		words = append(words, "no_timer_check")
 	}
 	return append(words, c.Cmdline...)
