@@ -21,6 +21,43 @@ const (
 	ClaimSlack = 0.15
 )
 
+// Number is a number as it was printed: the true one lies within Half of Value.
+type Number struct{ Value, Half float64 }
+
+// TwoDecimals is a number that sysbench printed.
+func TwoDecimals(value float64) Number { return Number{Value: value, Half: half} }
+
+// Range is where a number must lie that belongs to another one.
+type Range struct{ Low, High float64 }
+
+// Has tells whether a printed number can stand for one in the range.
+func (r Range) Has(n Number) bool {
+	eps := 1e-9 * (1 + math.Abs(n.Value)) // of the arithmetic on large numbers
+	return n.Value+n.Half+eps >= r.Low && n.Value-n.Half-eps <= r.High
+}
+
+// Wider is the range with that share of its ends more on either side.
+func (r Range) Wider(share float64) Range {
+	return Range{Low: r.Low * (1 - share), High: r.High * (1 + share)}
+}
+
+// Rates is how many events a second belong to threads of which each takes that
+// mean time, in seconds, for an event and does nothing else.
+func Rates(threads int, mean Number) Range {
+	r := Range{Low: float64(threads) / (mean.Value + mean.Half), High: math.Inf(1)}
+	if shortest := mean.Value - mean.Half; shortest > 0 {
+		r.High = float64(threads) / shortest
+	}
+	return r
+}
+
+// Transfers is how many bytes a second belong to that many operations a second
+// on blocks.
+func Transfers(perSecond Number, blockBytes int64) Range {
+	block := float64(blockBytes)
+	return Range{Low: (perSecond.Value - perSecond.Half) * block, High: (perSecond.Value + perSecond.Half) * block}
+}
+
 // CPUIdentity tells whether numbers that someone reports for the cpu test
 // belong together: events/s = threads x 1000 / average latency in ms. The
 // latency is rounded to hundredths, and threads do not compute all the time.
@@ -29,14 +66,10 @@ func CPUIdentity(threads int, eventsPerSecond, avgMS float64) error {
 		return fmt.Errorf("cpu identity: %d threads, %g events/s and %g ms on average are not results of a run",
 			threads, eventsPerSecond, avgMS)
 	}
-	low := float64(threads) * 1000 / (avgMS + half) * (1 - ClaimSlack)
-	high := float64(threads) * 1000 / (avgMS - half) * (1 + ClaimSlack)
-	if avgMS == half {
-		high = math.Inf(1)
-	}
-	if eventsPerSecond < low || eventsPerSecond > high {
+	r := Rates(threads, Number{Value: avgMS / 1000, Half: half / 1000}).Wider(ClaimSlack)
+	if !r.Has(TwoDecimals(eventsPerSecond)) {
 		return fmt.Errorf("%d threads that take %.2f ms for an event make %.0f to %.0f events/s, not %.2f: "+
-			"the numbers are not of one run", threads, avgMS, low, high, eventsPerSecond)
+			"the numbers are not of one run", threads, avgMS, r.Low, r.High, eventsPerSecond)
 	}
 	return nil
 }
@@ -45,12 +78,10 @@ func CPUIdentity(threads int, eventsPerSecond, avgMS float64) error {
 // operations in a second belong to blocks of that many bytes. Both have two
 // decimals.
 func BlockIdentity(mibPerSecond, perSecond float64, blockBytes int64) error {
-	blockMiB := float64(blockBytes) / MiB
-	expected := perSecond * blockMiB
-	// Rounding of either number, and of the arithmetic on large ones.
-	if off := math.Abs(mibPerSecond - expected); !(off <= half+half*blockMiB+1e-9*expected+1e-9) {
+	transferred := Number{Value: mibPerSecond * MiB, Half: half * MiB}
+	if !Transfers(TwoDecimals(perSecond), blockBytes).Has(transferred) {
 		return fmt.Errorf("%.2f operations/s on blocks of %d bytes are %.2f MiB/s, not %.2f",
-			perSecond, blockBytes, expected, mibPerSecond)
+			perSecond, blockBytes, perSecond*float64(blockBytes)/MiB, mibPerSecond)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package sysbench
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -191,6 +192,17 @@ func TestBlockIdentity(t *testing.T) {
 	assert.NoError(t, BlockIdentity(0.02, 4, 4*KiB), "0.015625, rounded")
 	assert.ErrorContains(t, BlockIdentity(239.27, 61252, 16*KiB), "are 957.06 MiB/s, not 239.27")
 	assert.Error(t, BlockIdentity(239.29, 61252, 4*KiB))
+}
+
+func TestRanges(t *testing.T) {
+	r := Rates(4, Number{Value: 0.00084, Half: 0.000005})
+	assert.InDelta(t, 4733.7, r.Low, 0.1)
+	assert.InDelta(t, 4790.4, r.High, 0.1)
+	assert.True(t, r.Has(TwoDecimals(4736.79)))
+	assert.False(t, r.Has(TwoDecimals(4791)))
+	assert.True(t, r.Wider(0.01).Has(TwoDecimals(4791)))
+	assert.True(t, math.IsInf(Rates(1, Number{Value: 0.000005, Half: 0.000005}).High, 1), "rounded to nothing")
+	assert.Equal(t, Range{Low: 0.5 * KiB, High: 1.5 * KiB}, Transfers(Number{Value: 1, Half: 0.5}, KiB))
 }
 
 func FuzzParse(f *testing.F) {
