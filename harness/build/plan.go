@@ -89,9 +89,9 @@ func assemble(ctx context.Context, root string, get getter) (*Assets, error) {
 		a.want(ModuleRecipe("gpt-dump", fixture("mem"), kernel)),
 		a.want(ModuleRecipe("edu", fixture("io"), kernel)),
 		a.want(ModuleRecipe("trouble", fixture("guest"), kernel)),
-		a.want(MutantModulesRecipe("mem-mutants", fixture("mem"), fixture("mutants/mem"), kernel)),
 		a.want(MutantModulesRecipe("io-mutants", fixture("io"), fixture("mutants/io"), kernel)),
 	}
+	a.want(ModulePlanRecipe(kernel), nil)
 	programs := []string{
 		a.want(CProgramsRecipe("cpu-programs", fixture("cpu"))),
 		a.want(CProgramsRecipe("cpu-mutants", fixture("mutants/cpu"))),
@@ -110,6 +110,7 @@ func assemble(ctx context.Context, root string, get getter) (*Assets, error) {
 	}
 	return &Assets{
 		QEMU: QEMUBinary(qemu), QEMUReference: QEMUBinary(reference), QEMUMutant: QEMUBinary(mutant), Firmware: QEMUFirmware(qemu),
+		QEMUDir: qemu, Kernel: kernel.Dir,
 		BzImage: kernel.BzImage(), Vmlinux: kernel.VMLinux(), Initramfs: filepath.Join(initramfs, "initramfs"),
 		Modules: filepath.Join(tools, "modules"), Programs: filepath.Join(tools, "programs"), Tools: filepath.Join(tools, "tools.ext4"),
 	}, nil

@@ -25,7 +25,7 @@ import (
 //
 // An edu.c that does not compile or link is the submission's failure, with the
 // compiler's first errors. The compiler runs with the caller's rights: it
-// reads what the source includes, so a student's file wants a sandbox around.
+// reads what the source includes; a student's file is package compile's.
 func EduVariantRecipe(qemuDir, name string, eduC []byte) Recipe {
 	return Recipe{
 		Name:   "qemu-" + name,
@@ -46,54 +46,60 @@ type eduVariant struct {
 }
 
 func (v eduVariant) make(ctx context.Context, eduC []byte) error {
-	plan, err := v.plan()
+	source, object := filepath.Join(v.dir, qemuEduStock), filepath.Join(v.dir, "edu.o")
+	commands, err := EduCommandsFor(v.base, source, object, QEMUBinary(v.dir))
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(v.dir, qemuEduStock), eduC, 0o644); err != nil {
+	if err := os.WriteFile(source, eduC, 0o644); err != nil {
 		return err
 	}
 	v.log.Step("compiling edu.c")
-	if err := v.run(ctx, "compile", append(v.fill(plan.Compile), variantFlags(v.dir)...)); err != nil {
+	// Where it was built does not show in it.
+	if err := v.run(ctx, "compile", append(commands.Compile, "-ffile-prefix-map="+v.dir+"=.")); err != nil {
 		return err
 	}
 	v.log.Step("linking")
-	if err := v.run(ctx, "link", append(v.fill(plan.Link), "-s")); err != nil {
+	if err := v.run(ctx, "link", commands.Link); err != nil {
 		return err
 	}
-	if err := os.Remove(v.object()); err != nil {
+	if err := os.Remove(object); err != nil {
 		return err
 	}
 	return os.Symlink(QEMUFirmware(v.base), QEMUFirmware(v.dir))
 }
 
-// variantFlags make errors plain to read, keep dir out of the binary, and turn
-// the call of a function that nobody declared, which older compilers let
-// through to fail at the end of linking, into an error with a line.
-func variantFlags(dir string) []string {
-	return []string{"-fdiagnostics-color=never", "-ffile-prefix-map=" + dir + "=.", "-Werror=implicit-function-declaration"}
+// EduCommands are the two commands that make a QEMU with another edu device.
+// They run in Dir, and write the object and the binary alone.
+type EduCommands struct {
+	Dir           string
+	Compile, Link []string
 }
 
-func (v eduVariant) plan() (plan eduPlan, err error) {
-	b, err := os.ReadFile(filepath.Join(v.base, qemuEduPlan))
+// EduCommandsFor gives the commands for the device in the file source, in the
+// QEMU of qemuDir, a result of QEMURecipe. Paths are absolute.
+func EduCommandsFor(qemuDir, source, object, binary string) (EduCommands, error) {
+	var plan eduPlan
+	b, err := os.ReadFile(filepath.Join(qemuDir, qemuEduPlan))
 	if err == nil {
 		err = json.Unmarshal(b, &plan)
 	}
 	if err != nil {
-		return plan, result.Errorf(result.Host, "%s is not a QEMU that variants can be built from: %w", v.base, err).WithHint("run make setup")
+		return EduCommands{}, result.Errorf(result.Host, "%s is not a QEMU that variants can be built from: %w", qemuDir, err).WithHint("run make setup")
 	}
-	return plan, nil
-}
-
-func (v eduVariant) object() string { return filepath.Join(v.dir, "edu.o") }
-
-// fill puts this variant's files into a command of the plan.
-func (v eduVariant) fill(argv []string) []string {
-	out := append([]string(nil), argv...)
-	replaceArg(out, eduSource, filepath.Join(v.dir, qemuEduStock))
-	replaceArg(out, eduObject, v.object())
-	replaceArg(out, eduBinary, QEMUBinary(v.dir))
-	return out
+	for _, argv := range [][]string{plan.Compile, plan.Link} {
+		replaceArg(argv, eduSource, source)
+		replaceArg(argv, eduObject, object)
+		replaceArg(argv, eduBinary, binary)
+	}
+	return EduCommands{
+		Dir: filepath.Join(qemuDir, qemuTree, "build"),
+		// Errors are plain to read, and the call of a function that nobody declared,
+		// which older compilers let through to fail at the end of linking, is one
+		// with a line.
+		Compile: append(plan.Compile, "-fdiagnostics-color=never", "-Werror=implicit-function-declaration"),
+		Link:    append(plan.Link, "-s"),
+	}, nil
 }
 
 // run runs one command of the plan in the shared build directory; what says
@@ -114,7 +120,7 @@ func (v eduVariant) run(ctx context.Context, what string, argv []string) error {
 	case !errors.As(err, &exit):
 		return result.Errorf(result.Host, "%s: %w", argv[0], err).WithHint("run make setup, which installs the compiler")
 	}
-	return result.Errorf(result.Submission, "edu.c does not %s:\n%s", what, compilerErrors(said.String(), v.dir))
+	return result.Errorf(result.Submission, "edu.c does not %s:\n%s", what, CompilerErrors(said.String(), v.dir))
 }
 
 // command is a command in a process group of its own, in English, that is
@@ -150,9 +156,9 @@ var (
 // student has to look at, the rest mostly follow from them.
 const maxErrors = 5
 
-// compilerErrors picks the first errors from what gcc or the linker said, gcc's
+// CompilerErrors picks the first errors from what gcc or the linker said, gcc's
 // with the source line it quotes, and names files as they are in dir.
-func compilerErrors(said, dir string) string {
+func CompilerErrors(said, dir string) string {
 	said = strings.ReplaceAll(said, dir+"/", "")
 	errs := linkError.FindAllString(said, maxErrors)
 	if len(errs) == 0 {

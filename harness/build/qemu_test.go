@@ -102,7 +102,7 @@ func TestEduPlanErrors(t *testing.T) {
 func TestCompilerErrors(t *testing.T) {
 	const dir = "/cache/tmp/qemu-x-1"
 	said := strings.ReplaceAll(testdata(t, "qemu-gcc-undeclared.txt"), "@DIR@", dir)
-	got := compilerErrors(said, dir)
+	got := CompilerErrors(said, dir)
 	assert.True(t, strings.HasPrefix(got, "edu.c:215:18: error: 'EduState' has no member named 'gcd_b'\n  215 |         val = edu->gcd_b;\n"), got)
 	assert.Equal(t, 3, strings.Count(got, ": error: "))
 	for _, noise := range []string{"note:", "In function", dir} {
@@ -115,13 +115,13 @@ func TestCompilerErrorsAreFew(t *testing.T) {
 	for range 100 {
 		said.WriteString("edu.c:1:2: error: again\n")
 	}
-	assert.Equal(t, maxErrors, strings.Count(compilerErrors(said.String(), "/x"), "error"))
+	assert.Equal(t, maxErrors, strings.Count(CompilerErrors(said.String(), "/x"), "error"))
 }
 
 func TestLinkerErrors(t *testing.T) {
-	assert.Equal(t, "edu.c:(.text+0x15e): undefined reference to `my_gcd'", compilerErrors(testdata(t, "qemu-ld-undefined.txt"), "@DIR@"))
-	assert.Equal(t, "cc: internal trouble", compilerErrors("cc: internal trouble\n", "/x"))
-	assert.True(t, strings.HasSuffix(compilerErrors(strings.Repeat("x\n", 100), "/x"), "\n..."))
+	assert.Equal(t, "edu.c:(.text+0x15e): undefined reference to `my_gcd'", CompilerErrors(testdata(t, "qemu-ld-undefined.txt"), "@DIR@"))
+	assert.Equal(t, "cc: internal trouble", CompilerErrors("cc: internal trouble\n", "/x"))
+	assert.True(t, strings.HasSuffix(CompilerErrors(strings.Repeat("x\n", 100), "/x"), "\n..."))
 }
 
 // fakeQEMU is the result of a QEMU build in which edu.c alone is the program:

@@ -34,15 +34,24 @@ func (host) Start(ctx context.Context, cmd Cmd) (Process, error) {
 	}
 	c := exec.Command(cmd.Args[0], cmd.Args[1:]...)
 	c.Env = append(os.Environ(), cmd.Env...)
-	c.Dir, c.Stdout, c.Stderr = cmd.Dir, cmd.Stdout, cmd.Stderr
-	if err := feed(c, cmd.Stdin); err != nil {
-		return nil, result.Errorf(result.Host, "starting %s: %w", cmd.Args[0], err)
+	c.Dir, c.Stdin, c.Stdout, c.Stderr = cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr
+	return Spawn(ctx, c)
+}
+
+// Spawn starts c as Host starts a program, for those that need more than a Cmd
+// says: open files, a cgroup. It adds to c.SysProcAttr.
+func Spawn(ctx context.Context, c *exec.Cmd) (Process, error) {
+	if err := feed(c); err != nil {
+		return nil, result.Errorf(result.Host, "starting %s: %w", c.Args[0], err)
 	}
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if c.SysProcAttr == nil {
+		c.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	c.SysProcAttr.Setpgid, c.SysProcAttr.Pdeathsig = true, syscall.SIGKILL
 	// A grandchild that keeps the pipes open must not hold up Wait for ever.
 	c.WaitDelay = 2 * time.Second
 	if err := onImmortalThread(c.Start); err != nil {
-		return nil, result.Errorf(result.Host, "starting %s: %w", cmd.Args[0], err)
+		return nil, result.Errorf(result.Host, "starting %s: %w", c.Args[0], err)
 	}
 	p := &hostProcess{cmd: c, done: make(chan struct{})}
 	go p.reap()
@@ -56,9 +65,11 @@ func (host) Start(ctx context.Context, cmd Cmd) (Process, error) {
 	return p, nil
 }
 
-// feed copies stdin to c. A reader that never ends must not hold up Wait, which
-// would wait for it if it were c.Stdin.
-func feed(c *exec.Cmd, stdin io.Reader) error {
+// feed copies c's standard input to it. A reader that never ends must not hold
+// up Wait, which would wait for it if it were c.Stdin.
+func feed(c *exec.Cmd) error {
+	stdin := c.Stdin
+	c.Stdin = nil
 	if f, ok := stdin.(*os.File); ok || stdin == nil {
 		if f != nil {
 			c.Stdin = f

@@ -26,6 +26,9 @@ type QEMU struct {
 	// TSCkHz is the rate of the host's time-stamp counter, told to guests under
 	// TCG. 0: not told.
 	TSCkHz int
+	// Sandbox has QEMU give up, once it is up, the system calls that it needs no
+	// more: a second wall inside that of a sandbox, for a QEMU with foreign code.
+	Sandbox bool
 }
 
 // Name is "qemu-pc", "qemu-q35" or "qemu-microvm".
@@ -40,6 +43,9 @@ func (q QEMU) Command(c Config) ([]string, error) {
 	a := []string{q.Binary, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"}
 	if q.Firmware != "" {
 		a = append(a, "-L", q.Firmware)
+	}
+	if q.Sandbox {
+		a = append(a, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 	}
 	a = append(a, "-machine", q.machine(c), "-accel", q.accel(c), "-cpu", cpu(c),
 		"-smp", fmt.Sprint(c.VCPUs), "-m", fmt.Sprintf("%dM", c.MemoryMiB))

@@ -72,6 +72,7 @@ func TestCommandGoldens(t *testing.T) {
 			c.TraceFile = "/tmp/vl1/trace"
 			c.ICount = "shift=3,sleep=off"
 		})},
+		{"pc-sandbox", vmm.QEMU{Type: vmm.PC, Binary: "/out/qemu-system-x86_64", Sandbox: true}, plain(vmm.TCG)},
 		{"pc-hugepages-cpu", qemu(vmm.PC), with(plain(vmm.TCG), func(c *vmm.Config) {
 			c.HugePages, c.CPU = true, "max,la57=off"
 		})},
