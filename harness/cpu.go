@@ -1,10 +1,14 @@
 package harness
 
 import (
+	"context"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,40 +16,13 @@ import (
 
 	"virtlab/harness/kvm"
 	"virtlab/harness/machine"
-	"virtlab/harness/sandbox"
+	"virtlab/harness/result"
 	"virtlab/harness/trap"
 )
 
 // Program is the path on m of a program from the fixtures.
 func (l *Lab) Program(m machine.Machine, name string) string {
 	return AssetsOn(m).Programs + "/" + name
-}
-
-// Solution is the path on m of the program that the C file source makes: the
-// student's, compiled in the sandbox, or the reference. A submission without
-// the file is not graded.
-func (l *Lab) Solution(m machine.Machine, source string) string {
-	l.t.Helper()
-	name := strings.TrimSuffix(source, ".c")
-	file := SubmissionFile(source)
-	if file == "" {
-		return l.Program(m, name)
-	}
-	if _, err := os.Stat(file); err != nil {
-		l.t.Skipf("not graded: the submission has no %s", source)
-	}
-	code, err := os.ReadFile(file)
-	l.must(err)
-	dir := l.t.TempDir()
-	l.must(os.WriteFile(filepath.Join(dir, source), code, 0o644))
-	warnings, err := sandbox.CompileC(l.Ctx, dir, source, name)
-	if warnings != "" {
-		l.t.Logf("the compiler says about %s:\n%s", source, warnings)
-	}
-	l.must(err)
-	program := "/tmp/" + name
-	l.must(machine.Upload(l.Ctx, m, filepath.Join(dir, name), program))
-	return program
 }
 
 // Transform is the change of case that the task asks for.
@@ -56,38 +33,73 @@ func (l *Lab) Transform(name string) trap.Transform {
 	return t
 }
 
-// Watch runs a VMM on m under the trap observer and gives what it saw.
+// Watch runs a VMM on m, a guest, under the trap observer and gives what it saw.
+// The VMM may be anyone's: it runs walled in (trap.Confinement).
 func (l *Lab) Watch(m machine.Machine, program string) *trap.Log {
 	l.t.Helper()
-	return l.watch(m, "exits.json", program)
+	return l.WatchFor(WatchLimit, m, program)
 }
 
 // WatchInjecting is Watch with each byte that the guest writes replaced by one
 // of nonce before the program can look at it.
 func (l *Lab) WatchInjecting(m machine.Machine, program string, nonce []byte) *trap.Log {
 	l.t.Helper()
-	return l.watch(m, "exits-injected.json", program, "-inject", hex.EncodeToString(nonce))
+	return l.WatchFor(WatchLimit, m, program, nonce...)
 }
 
-// WatchFor is Watch for a program that may not end: it is given as long.
-func (l *Lab) WatchFor(limit time.Duration, m machine.Machine, program string) *trap.Log {
-	l.t.Helper()
-	return l.watch(m, "exits.json", program, "-time", limit.String())
-}
+// WatchLimit is the longest run of a VMM whose guest halts after some seventy
+// instructions. It takes a third of a second.
+const WatchLimit = 7 * time.Second
 
-// watchLimit is the longest run of a VMM whose guest halts after some twenty
-// instructions.
-const watchLimit = 10 * time.Second
+const (
+	// watchedUser is nobody.
+	watchedUser = 65534
+	// watchMargin is what a guest may take beyond a program's time to start the
+	// observer and to send its log.
+	watchMargin = 30 * time.Second
+)
 
-func (l *Lab) watch(m machine.Machine, evidence, program string, flags ...string) *trap.Log {
+// WatchFor is Watch, or WatchInjecting where there is a nonce, for a program that
+// may not end: it is given as long. Time that the guest waits for the host's CPUs
+// does not count. A machine that does not survive the program is the guest's
+// failure.
+func (l *Lab) WatchFor(limit time.Duration, m machine.Machine, program string, nonce ...byte) *trap.Log {
 	l.t.Helper()
-	args := append([]string{l.Program(m, "virtlab"), "trap", "-json", "-time", watchLimit.String()}, flags...)
-	out, err := machine.Run(l.Ctx, m, append(args, "--", program)...)
-	l.must(err)
+	ctx, cancel := context.WithCancelCause(l.Ctx)
+	defer cancel(nil)
+	stdin, hold := io.Pipe()
+	defer stdin.Close()
+	go func() {
+		// The nonce is not on the command line, where the program could read it.
+		fmt.Fprintln(hold, hex.EncodeToString(nonce))
+		cancel(holdFor(ctx, limit, m, hold))
+	}()
+	out, err := machine.RunCmd(ctx, m, machine.Cmd{
+		Args: []string{l.Program(m, "virtlab"), "trap", "-json", "-inject", "-", "-hold", "-user", strconv.Itoa(watchedUser),
+			"-time", (20 * limit).String(), "--", program},
+		Stdin: stdin,
+	})
+	evidence := "exits.json"
+	if len(nonce) > 0 {
+		evidence = "exits-injected.json"
+	}
 	l.Keep(evidence, out)
+	l.must(err)
 	var log trap.Log
 	l.must(json.Unmarshal([]byte(out), &log))
 	return &log
+}
+
+// holdFor holds the observer's input open for a program's time, and waits for the
+// end of ctx. An observer that has not ended long after is m's failure.
+func holdFor(ctx context.Context, limit time.Duration, m machine.Machine, hold io.Closer) error {
+	clock := startStopwatch(m)
+	_ = clock.wait(ctx, limit)
+	_ = hold.Close()
+	if err := clock.wait(ctx, limit+watchMargin); err != nil {
+		return err
+	}
+	return result.Errorf(result.Guest, "%s gave no account of a program that it ran for %s", m.Name(), limit)
 }
 
 // MiniVMM runs the guest that prints text under the Go mini VMM on m.

@@ -13,7 +13,7 @@ import (
 // Mismatch is a failed check: what was expected, what came and why it matters,
 // in words for the author of the program.
 type Mismatch struct {
-	Check    string // "end", "text", "exits" or "transform"
+	Check    string // "guest", "end", "text", "exits" or "transform"
 	Expected string
 	Got      string
 	Why      string // the first difference and its likely cause
@@ -29,24 +29,63 @@ func (m *Mismatch) Error() string {
 	return text.String()
 }
 
-// CheckEnd asks that the program ended by itself with status 0.
+// Parts are what was expected, what came, and the first difference with its
+// likely cause.
+func (m *Mismatch) Parts() (expected, got, difference string) { return m.Expected, m.Got, m.Why }
+
+// CheckGuest asks that the guest wrote a text, byte by byte: that it is the lab's
+// own guest still, and was run to the end of its text.
+func CheckGuest(log *Log, text string) error {
+	emitted := string(log.Emitted())
+	if emitted == text {
+		return nil
+	}
+	m := &Mismatch{
+		Check:    "guest",
+		Expected: fmt.Sprintf("the guest to write %q to port %#x", text, log.Port),
+		Got:      clip([]byte(emitted)),
+	}
+	switch {
+	case emitted == "":
+		m.Got = "nothing"
+		m.Why = joinReasons(unused(log), lastFailure(log), lastWords(log))
+	case strings.HasPrefix(text, emitted):
+		m.Why = joinReasons("the guest was not run on", lastFailure(log), lastWords(log))
+	default:
+		m.Why = "the guest's code was changed: it has to stay as it is, the task is to change what the VMM does with each byte"
+	}
+	return m
+}
+
+// unused notices a program without a VMM.
+func unused(log *Log) string {
+	if len(log.Ioctls) == 0 {
+		return "no KVM ioctl at all: the program did not use /dev/kvm"
+	}
+	return ""
+}
+
+// CheckEnd asks that the program and all that it started ended by itself: with
+// status 0, or with any once its guest had halted.
 func CheckEnd(log *Log) error {
-	if log.Ending == Exited && log.ExitStatus == 0 {
+	if log.Ending == Exited && log.LeftBehind == 0 && (log.ExitStatus == 0 || log.halted()) {
 		return nil
 	}
 	return &Mismatch{
 		Check:    "end",
-		Expected: "the program to end by itself with status 0",
+		Expected: "the program to end by itself once its guest has halted",
 		Got:      describeEnd(log),
 		Why:      lastWords(log),
 	}
 }
 
 func describeEnd(log *Log) string {
-	switch log.Ending {
-	case Exited:
+	switch {
+	case log.Ending == Exited && log.LeftBehind > 0:
+		return fmt.Sprintf("exit status %d, and %d processes left behind; they had to be killed", log.ExitStatus, log.LeftBehind)
+	case log.Ending == Exited:
 		return fmt.Sprintf("exit status %d", log.ExitStatus)
-	case Signaled:
+	case log.Ending == Signaled:
 		return fmt.Sprintf("death by %s", log.Signal)
 	}
 	return fmt.Sprintf("%s: %s; it had to be killed", log.Ending, log.Detail)
@@ -57,7 +96,7 @@ func describeEnd(log *Log) string {
 func lastWords(log *Log) string {
 	var words []string
 	if stderr := bytes.TrimSpace(log.Stderr); len(stderr) > 0 {
-		words = append(words, fmt.Sprintf("its last line on stderr: %q", lastLine(stderr)))
+		words = append(words, fmt.Sprintf("its last line on stderr: %s", clip(lastLine(stderr))))
 	}
 	if n := len(log.Exits); n > 0 {
 		words = append(words, fmt.Sprintf("the last of %d exits: %v", n, log.Exits[n-1].Exit))
@@ -79,7 +118,7 @@ func CheckText(log *Log, want string) error {
 		Check:    "text",
 		Expected: fmt.Sprintf("%q on lines of its own", text),
 		Got:      got,
-		Why:      joinReasons(difference, hintStderr(log, text)),
+		Why:      joinReasons(difference, hintStderr(log, text), hintLost(log)),
 	}
 }
 
@@ -125,8 +164,8 @@ func expectedExits(log *Log, n int) string {
 func tooFewExits(log *Log, n int) *Mismatch {
 	m := &Mismatch{Check: "exits", Expected: expectedExits(log, n)}
 	switch {
-	case len(log.Ioctls) == 0:
-		m.Got = "no KVM ioctl at all: the program did not use /dev/kvm"
+	case unused(log) != "":
+		m.Got = unused(log)
 	case len(log.Exits) == 0:
 		m.Got = "no exit: KVM_RUN never came back to the program with one"
 	case len(log.Exits) == n:
@@ -151,23 +190,23 @@ func lastFailure(log *Log) string {
 // CheckTransform asks that the program printed what it trapped, transformed:
 //
 //   - the transform of the trapped bytes, injected ones in place, stands in the
-//     output in one piece;
+//     output in one piece; a line feed at its end does not matter;
 //   - what is left of the output does not hold that text again, nor, after an
-//     injection, the guest's own text in any case of its letters: the program
-//     cannot have that from the kvm_run page.
+//     injection, the guest's own text, transformed or in any case of its letters:
+//     the program cannot have that from the kvm_run page.
 //
 // Other output around it, such as a line "KVM_EXIT_HLT", is allowed. Text shorter
 // than four characters is not searched for in the rest, where it could stand by
 // chance.
 func CheckTransform(log *Log, transform Transform) error {
 	trapped := log.Trapped()
-	want := transform.Apply(trapped)
+	want := trimLine(transform.Apply(trapped))
 	if len(trapped) == 0 {
 		return &Mismatch{
 			Check:    "transform",
 			Expected: fmt.Sprintf("bytes written to port %#x by the guest", log.Port),
 			Got:      "none",
-			Why:      joinReasons(lastFailure(log), lastWords(log)),
+			Why:      joinReasons(unused(log), lastFailure(log), lastWords(log)),
 		}
 	}
 	before, after, found := bytes.Cut(log.Stdout, want)
@@ -175,11 +214,11 @@ func CheckTransform(log *Log, transform Transform) error {
 		return notTransformed(log, transform, want)
 	}
 	for _, rest := range [][]byte{before, after} {
-		if text := foreignText(log, rest, want); text != nil {
+		if text := foreignText(log, transform, rest, want); text != nil {
 			return &Mismatch{
 				Check:    "transform",
 				Expected: fmt.Sprintf("%q, which is %s of the trapped bytes, once and no other text", want, transform),
-				Got:      fmt.Sprintf("%q too, in %q", text, rest),
+				Got:      fmt.Sprintf("%q too, in %q", text, excerpt(rest, bytes.Index(rest, text), len(text))),
 				Why:      "this text did not come out of the kvm_run page at an exit",
 			}
 		}
@@ -187,12 +226,20 @@ func CheckTransform(log *Log, transform Transform) error {
 	return nil
 }
 
+// trimLine takes line feeds off the end of a text that has something before them.
+func trimLine(text []byte) []byte {
+	if line := bytes.TrimRight(text, "\n"); len(line) > 0 {
+		return line
+	}
+	return text
+}
+
 // foreignText finds text in the rest of the output that was not trapped.
-func foreignText(log *Log, rest, want []byte) []byte {
+func foreignText(log *Log, transform Transform, rest, want []byte) []byte {
 	if holds(rest, want) {
 		return want
 	}
-	return ownText(log, rest)
+	return ownText(log, transform, rest)
 }
 
 // holds tells whether output contains a text long enough not to be there by
@@ -210,7 +257,7 @@ func notTransformed(log *Log, transform Transform, want []byte) *Mismatch {
 		Check:    "transform",
 		Expected: fmt.Sprintf("%q, which is %s of the trapped bytes %q", want, transform, log.Trapped()),
 	}
-	if own := ownText(log, log.Stdout); own != nil {
+	if own := ownText(log, transform, log.Stdout); own != nil {
 		m.Got = fmt.Sprintf("%q", own)
 		m.Why = fmt.Sprintf("that is the guest's own text, although the kvm_run page held other bytes at each exit: "+
 			"it was taken from somewhere else (a constant, the guest's memory or its registers); "+
@@ -219,19 +266,25 @@ func notTransformed(log *Log, transform Transform, want []byte) *Mismatch {
 	}
 	var difference string
 	m.Got, difference = compare(log.Stdout, want)
-	m.Why = joinReasons(difference, explain(log, transform, want), hintStderr(log, want))
+	m.Why = joinReasons(difference, explain(log, transform, want), hintStderr(log, want), hintLost(log))
 	return m
 }
 
-// ownText returns the piece of an output that is the guest's own text in any case
-// of its letters, where the program cannot have it from the kvm_run page.
-func ownText(log *Log, output []byte) []byte {
-	own := bytes.TrimSpace(log.Emitted())
-	if len(log.Injected) == 0 || !holds(fold(output), fold(own)) {
+// ownText returns the piece of an output that is the guest's own text, transformed
+// or in any case of its letters, where the program cannot have it from the kvm_run
+// page.
+func ownText(log *Log, transform Transform, output []byte) []byte {
+	if len(log.Injected) == 0 {
 		return nil
 	}
-	offset := bytes.Index(fold(output), fold(own))
-	return output[offset : offset+len(own)]
+	emitted := bytes.TrimSpace(log.Emitted())
+	for _, own := range [][]byte{emitted, transform.Apply(emitted)} {
+		if holds(fold(output), fold(own)) {
+			offset := bytes.Index(fold(output), fold(own))
+			return output[offset : offset+len(own)]
+		}
+	}
+	return nil
 }
 
 // hintGuest notices a guest whose text needs no change any more.
@@ -246,7 +299,7 @@ func hintGuest(log *Log, transform Transform) string {
 
 // explain guesses from the output what the program does instead of the task.
 func explain(log *Log, transform Transform, want []byte) string {
-	if trapped := log.Trapped(); bytes.Contains(log.Stdout, trapped) {
+	if trapped := trimLine(log.Trapped()); bytes.Contains(log.Stdout, trapped) {
 		return "the bytes were printed as they were trapped" + hintGuest(log, transform)
 	}
 	return explainByte(log.Stdout, log.Trapped(), want)
@@ -273,6 +326,15 @@ func hintStderr(log *Log, text []byte) string {
 		return "the text is on standard error; it belongs on standard output"
 	}
 	return ""
+}
+
+// hintLost explains why a program that had to be killed printed less than its
+// author has seen on a terminal.
+func hintLost(log *Log) string {
+	if log.Ending == Exited {
+		return ""
+	}
+	return fmt.Sprintf("it did not end by itself (%s): what printf and putchar still held in their buffer is lost", describeEnd(log))
 }
 
 func joinReasons(reasons ...string) string {
@@ -302,6 +364,15 @@ func compare(output, text []byte) (got, difference string) {
 	}
 	return fmt.Sprintf("%q", piece),
 		fmt.Sprintf("first difference at character %d: expected %q, got %q", i+1, text[i:i+1], piece[i:i+1])
+}
+
+// clip quotes the beginning of a text that may be very long.
+func clip(text []byte) string {
+	const enough = 200
+	if len(text) <= enough {
+		return fmt.Sprintf("%q", text)
+	}
+	return fmt.Sprintf("%q and %d bytes more", text[:enough], len(text)-enough)
 }
 
 // excerpt widens a piece of the output by a few bytes on each side.

@@ -4,6 +4,7 @@ package trap
 
 import (
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -57,6 +58,55 @@ func TestCheckText(t *testing.T) {
 	}
 }
 
+func TestCheckGuest(t *testing.T) {
+	for _, test := range []struct {
+		name, text string
+		message    string
+	}{
+		{"as it should be", hello, ""},
+		{"changed", helloUpper, "the guest's code was changed"},
+		{"longer", hello + "!", "the guest's code was changed"},
+		{"cut off", hello[:5], "the guest was not run on\n  the last of 6 exits: KVM_EXIT_HLT"},
+		{"nothing", "", "got nothing"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			err := CheckGuest(logOf(test.text, "", ""), hello)
+			if test.message == "" {
+				assert.NoError(t, err)
+				return
+			}
+			assert.ErrorContains(t, err, test.message)
+		})
+	}
+	assert.ErrorContains(t, CheckGuest(&Log{}, hello), "did not use /dev/kvm")
+}
+
+// TestParts is what the engine that grades asks of an error that compares.
+func TestParts(t *testing.T) {
+	err := CheckGuest(logOf(helloUpper, "", ""), hello)
+	var m interface {
+		Parts() (expected, got, difference string)
+	}
+	require.ErrorAs(t, err, &m)
+	expected, got, difference := m.Parts()
+	assert.Equal(t, `the guest to write "Hello, world!\n" to port 0x3f8`, expected)
+	assert.Equal(t, `"HELLO, WORLD!\n"`, got)
+	assert.Contains(t, difference, "changed")
+}
+
+// TestOtherTransforms looks for the guest's own text in what each transform makes
+// of it.
+func TestOtherTransforms(t *testing.T) {
+	nonce := string(Nonce(rand.New(rand.NewPCG(1, 2)), len(hello)))
+	for _, transform := range transforms {
+		right := string(transform.Apply([]byte(nonce)))
+		constant := string(transform.Apply([]byte(hello)))
+		assert.NoError(t, CheckTransform(logOf(hello, nonce, right), transform), transform)
+		assert.ErrorContains(t, CheckTransform(logOf(hello, nonce, constant), transform), "taken from somewhere else", transform)
+		assert.ErrorContains(t, CheckTransform(logOf(hello, nonce, right+"\n"+constant), transform), "did not come out", transform)
+	}
+}
+
 func TestCheckExits(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -99,6 +149,7 @@ func TestCheckTransform(t *testing.T) {
 	}{
 		{"plain", hello, "", helloUpper + "KVM_EXIT_HLT\n", ""},
 		{"injected", hello, nonce, upper + "KVM_EXIT_HLT\n", ""},
+		{"no line feed at its end", hello, nonce[:13], upper[:13] + "KVM_EXIT_HLT\n", ""},
 		{"lines before", hello, nonce, "starting\n" + upper, ""},
 		{"short text", "a\n", "", "A\nKVM_EXIT_HLT AGAIN\n", ""},
 		{"no exit with text", "", "", helloUpper, "got none"},
@@ -124,13 +175,41 @@ func TestCheckTransform(t *testing.T) {
 	}
 }
 
+// TestLostOutput is about a program that waits for ever after its text, which is in
+// a buffer still.
+func TestLostOutput(t *testing.T) {
+	log := logOf(hello, "", "")
+	log.Ending, log.Detail = TimeLimit, "still running after 7s"
+	assert.ErrorContains(t, CheckText(log, helloUpper), "still held in their buffer is lost")
+	assert.ErrorContains(t, CheckTransform(log, Upper), "still held in their buffer is lost")
+}
+
+// TestMessagesAreShort feeds a flood to the checks that quote what a program or its
+// guest wrote.
+func TestMessagesAreShort(t *testing.T) {
+	flood := strings.Repeat("no end ", 50_000)
+	nonce := Nonce(rand.New(rand.NewPCG(1, 2)), len(hello))
+	for _, err := range []error{
+		CheckGuest(logOf(flood[:20_000], "", ""), hello),
+		CheckText(&Log{Stdout: kvm.Bytes(flood)}, helloUpper),
+		CheckEnd(&Log{Stderr: kvm.Bytes(flood)}),
+		CheckTransform(logOf(hello, string(nonce), flood), Upper),
+		CheckTransform(logOf(hello, string(nonce), string(Upper.Apply(nonce))+"\n"+flood+helloUpper), Upper),
+	} {
+		require.Error(t, err)
+		assert.Less(t, len(err.Error()), 1500, "%.100s", err)
+	}
+}
+
 func TestCheckEnd(t *testing.T) {
 	for _, test := range []struct {
 		log     Log
 		message string
 	}{
 		{Log{Ending: Exited}, ""},
+		{Log{Ending: Exited, ExitStatus: 1, Exits: []Exit{exitOf(kvm.Exit{Reason: kvm.ExitHLT})}}, ""},
 		{Log{Ending: Exited, ExitStatus: 3, Stderr: kvm.Bytes("one\ntwo\n")}, `exit status 3` + "\n  " + `its last line on stderr: "two"`},
+		{Log{Ending: Exited, LeftBehind: 2}, "exit status 0, and 2 processes left behind"},
 		{Log{Ending: Signaled, Signal: "SIGABRT"}, "death by SIGABRT"},
 		{Log{Ending: TimeLimit, Detail: "still running after 1s"}, "time limit: still running after 1s; it had to be killed"},
 		{Log{}, "had to be killed"},
@@ -176,7 +255,7 @@ func FuzzChecks(f *testing.F) {
 		}
 		if len(nonce) == len(hello) {
 			log.Stdout = Swap.Apply(log.Trapped())
-			if foreignText(log, nil, log.Stdout) == nil {
+			if foreignText(log, Swap, nil, log.Stdout) == nil {
 				require.NoError(t, CheckTransform(log, Swap))
 			}
 		}

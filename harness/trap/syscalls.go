@@ -4,6 +4,7 @@ package trap
 
 import (
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +18,8 @@ const (
 	callIoctl
 	callClone
 	callClone3
+	callPrctl
+	callRefused // to a confined program, see refused
 )
 
 // A 64-bit kernel has three system call tables. A program may enter the 32-bit
@@ -27,14 +30,27 @@ const (
 	x32Ioctl   = x32Bit + 514
 	i386Ioctl  = 54
 	i386Clone  = 120
+	i386Prctl  = 172
 	clone3     = 435 // the same in all tables
 	archI386   = unix.AUDIT_ARCH_I386
 	archX86_64 = unix.AUDIT_ARCH_X86_64
 	opEntry    = unix.PTRACE_SYSCALL_INFO_ENTRY
 	opExit     = unix.PTRACE_SYSCALL_INFO_EXIT
 	noSuchCall = ^uint64(0) // as a number: the kernel answers ENOSYS
-
 )
+
+// refused are calls that no mini VMM needs. In a user namespace a program is root:
+// unshare and setns. With a filter of its own on system calls it can have KVM_RUN
+// return 0 without running anything, and write the exit itself: seccomp.
+var refused = map[uint32][]uint64{
+	archX86_64: {unix.SYS_UNSHARE, unix.SYS_SETNS, unix.SYS_SECCOMP},
+	archI386:   {310, 346, 354},
+}
+
+// namespaces are the flags of clone that make namespaces. That of the clocks has
+// no flag there.
+const namespaces = unix.CLONE_NEWCGROUP | unix.CLONE_NEWIPC | unix.CLONE_NEWNET | unix.CLONE_NEWNS |
+	unix.CLONE_NEWPID | unix.CLONE_NEWUSER | unix.CLONE_NEWUTS
 
 // classify says which call a number of an architecture's table is.
 func classify(arch uint32, number uint64) call {
@@ -47,8 +63,24 @@ func classify(arch uint32, number uint64) call {
 	case arch == archI386 && number == i386Clone,
 		arch == archX86_64 && number&^x32Bit == unix.SYS_CLONE:
 		return callClone
+	case arch == archI386 && number == i386Prctl,
+		arch == archX86_64 && number&^x32Bit == unix.SYS_PRCTL:
+		return callPrctl
+	case slices.Contains(refused[arch], number&^x32Bit):
+		return callRefused
 	}
 	return callOther
+}
+
+// isRefused tells whether a confined program is refused a call.
+func isRefused(c call, args [6]uint64) bool {
+	switch c {
+	case callClone:
+		return args[0]&namespaces != 0
+	case callPrctl:
+		return args[0] == unix.PR_SET_SECCOMP
+	}
+	return c == callRefused
 }
 
 // syscallInfo is struct ptrace_syscall_info, its entry form. In the exit form

@@ -29,11 +29,36 @@ func TestClassify(t *testing.T) {
 		{"clone3", archX86_64, 435, callClone3},
 		{"x32 clone3", archX86_64, 0x40000000 + 435, callClone3},
 		{"32-bit clone3", archI386, 435, callClone3},
+		{"unshare", archX86_64, 272, callRefused},
+		{"x32 setns", archX86_64, 0x40000000 + 308, callRefused},
+		{"32-bit seccomp", archI386, 354, callRefused},
+		{"32-bit number of seccomp in the 64-bit table", archX86_64, 354, callOther},
+		{"prctl", archX86_64, 157, callPrctl},
+		{"32-bit prctl", archI386, 172, callPrctl},
 		{"skipped call", archX86_64, noSuchCall, callOther},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			assert.Equal(t, test.want, classify(test.arch, test.number))
 		})
+	}
+}
+
+func TestIsRefused(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		call call
+		arg  uint64
+		want bool
+	}{
+		{"a fork", callClone, uint64(unix.SIGCHLD), false},
+		{"a thread", callClone, unix.CLONE_VM | unix.CLONE_FILES | unix.CLONE_THREAD, false},
+		{"a user namespace", callClone, unix.CLONE_NEWUSER | uint64(unix.SIGCHLD), true},
+		{"a name for a thread", callPrctl, unix.PR_SET_NAME, false},
+		{"a filter", callPrctl, unix.PR_SET_SECCOMP, true},
+		{"unshare", callRefused, 0, true},
+		{"any other", callOther, unix.PR_SET_SECCOMP, false},
+	} {
+		assert.Equal(t, test.want, isRefused(test.call, [6]uint64{test.arg}), test.name)
 	}
 }
 

@@ -31,7 +31,8 @@ const (
 	syscallStop = unix.SIGTRAP | 0x80
 	// pollInterval is a safety net: stops are announced by SIGCHLD.
 	pollInterval = 20 * time.Millisecond
-	// killGrace is how long killed tasks may take to die.
+	// killGrace is how long killed tasks may take to die, which a kernel fault or
+	// an uninterruptible device can keep them from.
 	killGrace = 10 * time.Second
 )
 
@@ -46,7 +47,9 @@ type task struct {
 // kernel takes ptrace calls for a task from its tracer thread only.
 type tracer struct {
 	config Config
+	cell   *cell // nil: not confined
 	log    *Log
+	began  time.Time
 	root   int
 	tasks  map[int]*task
 	text   int  // bytes of text trapped so far
@@ -58,6 +61,11 @@ type tracer struct {
 // might still trace.
 func trace(ctx context.Context, config Config) (*Log, error) {
 	runtime.LockOSThread()
+	t, err := newTracer(config)
+	if err != nil {
+		return nil, fmt.Errorf("trap: %w", err)
+	}
+	defer t.cell.close()
 	full := make(chan string, 1)
 	streams, err := openStreams(config.Stdin, config.Limit.Output, full)
 	if err != nil {
@@ -67,18 +75,27 @@ func trace(ctx context.Context, config Config) (*Log, error) {
 	signal.Notify(stops, unix.SIGCHLD)
 	defer signal.Stop(stops)
 
-	t := &tracer{config: config, tasks: map[int]*task{}}
-	t.log = &Log{Argv: config.Argv, Port: config.Port, ExitStatus: -1, Ioctls: []Ioctl{}, Exits: []Exit{}}
-	start := time.Now()
+	t.began = time.Now()
 	if err := t.start(streams.fds()); err != nil {
 		streams.closeAll()
 		return nil, err
 	}
 	streams.start(config.Stdin)
 	err = t.loop(ctx, stops, full)
-	t.log.Elapsed = time.Since(start)
+	t.log.Elapsed = time.Since(t.began)
 	t.log.Stdout, t.log.Stderr = streams.finish()
 	return t.log, err
+}
+
+func newTracer(config Config) (t *tracer, err error) {
+	t = &tracer{config: config, tasks: map[int]*task{}}
+	t.log = &Log{Argv: config.Argv, Port: config.Port, ExitStatus: -1, Ioctls: []Ioctl{}, Exits: []Exit{}}
+	if config.Confine != nil {
+		if t.cell, err = newCell(*config.Confine, config.Argv[0], config.Limit.Tasks); err != nil {
+			return nil, fmt.Errorf("confine %s: %w", config.Argv[0], err)
+		}
+	}
+	return t, nil
 }
 
 // start creates the program, stopped after its exec, and sets the options.
@@ -87,13 +104,17 @@ func (t *tracer) start(fds []uintptr) error {
 	if err != nil {
 		return fmt.Errorf("trap: %w", err)
 	}
-	t.root, err = syscall.ForkExec(path, t.config.Argv, &syscall.ProcAttr{
+	attr := &syscall.ProcAttr{
 		Dir:   t.config.Dir,
 		Env:   t.config.Env,
 		Files: fds,
 		// Pdeathsig covers the moment until EXITKILL is set.
 		Sys: &syscall.SysProcAttr{Ptrace: true, Setpgid: true, Pdeathsig: unix.SIGKILL},
-	})
+	}
+	if t.cell != nil {
+		t.cell.confine(attr)
+	}
+	t.root, err = syscall.ForkExec(path, t.config.Argv, attr)
 	if err != nil {
 		return fmt.Errorf("trap: start %s: %w (EPERM here means that ptrace is forbidden on this machine)", path, err)
 	}
@@ -108,6 +129,9 @@ func (t *tracer) start(fds []uintptr) error {
 
 // executable makes the path absolute, since the program starts in Config.Dir.
 func (t *tracer) executable() (string, error) {
+	if t.cell != nil {
+		return cellProgram, nil
+	}
 	return filepath.Abs(t.config.Argv[0])
 }
 
@@ -129,6 +153,11 @@ func (t *tracer) adopt() error {
 	if err := unix.PtraceSetOptions(t.root, traceOptions); err != nil {
 		return fmt.Errorf("PTRACE_SETOPTIONS: %w", err)
 	}
+	if t.cell != nil {
+		if err := t.cell.limit(t.root); err != nil {
+			return err
+		}
+	}
 	return t.resume(t.root, 0)
 }
 
@@ -143,7 +172,8 @@ func (t *tracer) loop(ctx context.Context, stops <-chan os.Signal, full <-chan s
 	done := ctx.Done()
 	var abandoned <-chan time.Time
 	for {
-		if err := t.serveAll(); err != nil && failure == nil {
+		busy, err := t.serveAll()
+		if err != nil && failure == nil {
 			failure = err
 			t.end(CannotBeWatched, err.Error())
 		}
@@ -153,7 +183,12 @@ func (t *tracer) loop(ctx context.Context, stops <-chan os.Signal, full <-chan s
 		if len(t.tasks) == 0 && !t.adoptStrays() {
 			return failure
 		}
+		again := never
+		if busy {
+			again = always
+		}
 		select {
+		case <-again:
 		case <-stops:
 		case <-tick.C:
 			if t.ended {
@@ -165,18 +200,27 @@ func (t *tracer) loop(ctx context.Context, stops <-chan os.Signal, full <-chan s
 			done = nil
 			t.endByContext(ctx)
 		case <-abandoned:
-			return errors.Join(failure, fmt.Errorf("trap: %w: %v", errAbandoned, slices.Collect(maps.Keys(t.tasks))))
+			t.log.Ending = CannotBeKilled
+			t.log.Detail = fmt.Sprintf("%d of its tasks are alive %v after SIGKILL", len(t.tasks), killGrace)
+			return failure
 		}
 	}
 }
 
-// endByContext tells the run's own time limit from the caller's context.
+// never and always are channels with and without something to take.
+var never, always = make(<-chan struct{}), func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// endByContext tells a time limit from another end of the context.
 func (t *tracer) endByContext(ctx context.Context) {
-	if cause := context.Cause(ctx); !errors.Is(cause, errTimeLimit) {
+	if cause := context.Cause(ctx); !errors.Is(cause, ErrTimeLimit) {
 		t.end(Cancelled, cause.Error())
 		return
 	}
-	t.end(TimeLimit, fmt.Sprintf("still running after %v", t.config.Limit.Time))
+	t.end(TimeLimit, fmt.Sprintf("still running after %v", time.Since(t.began).Round(time.Second/10)))
 }
 
 // end decides the ending, unless it is decided already, and kills all tasks.
@@ -222,20 +266,18 @@ func tracedBy(thread int) []int {
 	return tids
 }
 
-// serveAll serves every task that has something to report, and repeats until
-// none has, since serving one lets it go on to its next stop.
-func (t *tracer) serveAll() error {
-	for again := true; again; {
-		again = false
-		for _, tid := range slices.Collect(maps.Keys(t.tasks)) {
-			served, err := t.poll(tid)
-			if err != nil {
-				return err
-			}
-			again = again || served
+// serveAll serves every task that has something to report. Where one had, it may
+// be at its next stop already. Many tasks that make system calls all the time are
+// never done, so the caller looks at its clock in between.
+func (t *tracer) serveAll() (busy bool, err error) {
+	for _, tid := range slices.Collect(maps.Keys(t.tasks)) {
+		served, err := t.poll(tid)
+		if err != nil {
+			return busy, err
 		}
+		busy = busy || served
 	}
-	return nil
+	return busy, nil
 }
 
 // poll serves one report of a task, if there is one.
@@ -275,17 +317,20 @@ func (t *tracer) noteDeath(tid int, status unix.WaitStatus) {
 	if tid != t.root {
 		return
 	}
-	ending := Exited
-	if status.Signaled() {
-		ending = Signaled
-		t.log.Signal = unix.SignalName(status.Signal())
-	} else {
-		t.log.ExitStatus = status.ExitStatus()
-	}
 	if !t.ended {
 		t.log.LeftBehind = len(t.tasks)
 	}
-	t.end(ending, "")
+	switch {
+	case !status.Signaled():
+		t.log.ExitStatus = status.ExitStatus()
+		t.end(Exited, "")
+		return
+	case t.cell.outOfMemory():
+		t.end(MemoryLimit, fmt.Sprintf("more than %d MiB", t.cell.MemoryMiB))
+	default:
+		t.end(Signaled, "")
+	}
+	t.log.Signal = unix.SignalName(status.Signal())
 }
 
 // stopped serves a stop and lets the task go on.
@@ -377,7 +422,11 @@ func (t *tracer) syscallStopped(task *task) error {
 
 // enterCall notes a KVM ioctl and closes the ways out of the tracer's sight.
 func (t *tracer) enterCall(task *task, info syscallInfo) error {
-	switch classify(info.Arch, info.Number) {
+	call := classify(info.Arch, info.Number)
+	if t.cell != nil && isRefused(call, info.Args) {
+		return failCall(task.tid)
+	}
+	switch call {
 	case callIoctl:
 		if request := uint32(info.Args[1]); kvm.IsIoctl(request) {
 			t.enterIoctl(task, int(int32(info.Args[0])), request, info.Args[2])

@@ -13,13 +13,15 @@
 // the program's vCPU descriptor (pidfd_getfd), so it does not matter where, how
 // often or whether the program maps it.
 //
-// It needs Linux 5.6 and a mounted /proc. The checks on a Log are pure.
+// It needs Linux 5.6 and a mounted /proc; Confinement needs more. The checks on a
+// Log are pure.
 package trap
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"virtlab/harness/kvm"
@@ -39,14 +41,17 @@ type Config struct {
 	Port uint16
 
 	Limit Limit
+	// Confine walls the program in; Dir and Env do not count then. Nil: it runs
+	// with the caller's rights.
+	Confine *Confinement
 }
 
 // Limit bounds a run. A zero field stands for its default.
 type Limit struct {
-	Exits  int           // exits of all vCPUs; default 100000
-	Ioctls int           // KVM ioctls logged; default 200000
+	Exits  int           // exits of all vCPUs; default 500
+	Ioctls int           // KVM ioctls logged; default 2000
 	Tasks  int           // threads and processes alive at once; default 64
-	Output int           // bytes of stdout and of stderr, each; default 1 MiB
+	Output int           // bytes of stdout and of stderr, each; default 256 KiB
 	Time   time.Duration // wall time; default 30 s
 }
 
@@ -56,10 +61,10 @@ func (l Limit) withDefaults() Limit {
 			*field = value
 		}
 	}
-	set(&l.Exits, 100_000)
-	set(&l.Ioctls, 200_000)
+	set(&l.Exits, 500)
+	set(&l.Ioctls, 2000)
 	set(&l.Tasks, 64)
-	set(&l.Output, 1<<20)
+	set(&l.Output, 256<<10)
 	if l.Time == 0 {
 		l.Time = 30 * time.Second
 	}
@@ -75,13 +80,15 @@ const (
 	Exited          Ending = "exited"             // by itself, see ExitStatus
 	Signaled        Ending = "killed by a signal" // see Signal
 	Cancelled       Ending = "cancelled"          // the caller's context ended
-	TimeLimit       Ending = "time limit"         // Limit.Time
+	TimeLimit       Ending = "time limit"         // Limit.Time, or ErrTimeLimit
 	OutputLimit     Ending = "output limit"       // Limit.Output
 	ExitLimit       Ending = "exit limit"         // Limit.Exits
 	IoctlLimit      Ending = "ioctl limit"        // Limit.Ioctls
 	TaskLimit       Ending = "task limit"         // Limit.Tasks
+	MemoryLimit     Ending = "memory limit"       // Confinement.MemoryMiB
 	TriedToEscape   Ending = "tried to escape"    // a child that no tracer sees
 	CannotBeWatched Ending = "cannot be watched"  // its vCPU cannot be reached
+	CannotBeKilled  Ending = "cannot be killed"   // alive after SIGKILL: the kernel underneath is in trouble
 )
 
 // FDKind is what a file descriptor stands for in the KVM API.
@@ -146,6 +153,11 @@ func (l *Log) isText(exit Exit) bool {
 	return exit.IO != nil && exit.IO.Direction == kvm.Out && exit.IO.Port == l.Port && exit.IO.Size == 1
 }
 
+// halted tells whether the guest came to its hlt.
+func (l *Log) halted() bool {
+	return slices.ContainsFunc(l.Exits, func(exit Exit) bool { return exit.Reason == kvm.ExitHLT })
+}
+
 // Emitted returns the text as the guest wrote it.
 func (l *Log) Emitted() []byte {
 	var text []byte
@@ -167,18 +179,16 @@ func (l *Log) Trapped() []byte {
 	return text
 }
 
-var (
-	errTimeLimit = errors.New("time limit")
-	// errAbandoned ends a run whose tasks do not die, which a kernel fault or an
-	// uninterruptible device can cause.
-	errAbandoned = errors.New("traced tasks are still alive after SIGKILL")
-)
+// ErrTimeLimit is Limit.Time. As the cause of the end of Run's context it stands
+// for a limit that the caller kept: Ending is TimeLimit then.
+var ErrTimeLimit = errors.New("time limit")
 
 // Run runs the program and returns what was seen. A program that goes over a
 // limit, crashes or tries to escape is an outcome, told by Log.Ending, and no
 // error. Errors are: a program that cannot be started, ptrace refused by the
 // machine, and the end of ctx, which is returned along with the log so far.
-// When Run returns, no process that the program started is left.
+// When Run returns, no process that the program started is left, unless
+// Log.Ending is CannotBeKilled.
 func Run(ctx context.Context, config Config) (*Log, error) {
 	if len(config.Argv) == 0 {
 		return nil, errors.New("trap: no program given")
@@ -187,7 +197,7 @@ func Run(ctx context.Context, config Config) (*Log, error) {
 		config.Port = kvm.SerialPort
 	}
 	config.Limit = config.Limit.withDefaults()
-	limited, cancel := context.WithTimeoutCause(ctx, config.Limit.Time, errTimeLimit)
+	limited, cancel := context.WithTimeoutCause(ctx, config.Limit.Time, ErrTimeLimit)
 	defer cancel()
 
 	type outcome struct {

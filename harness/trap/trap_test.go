@@ -3,9 +3,9 @@
 package trap
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/BurntSushi/toml"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -80,25 +81,28 @@ var (
 	brief   = Limit{Time: 2 * time.Second}
 )
 
-func newNonce(t *testing.T) []byte {
+func newNonce(t *testing.T, n int) []byte {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("nonce of seed %d", seed)
-	return Nonce(rand.New(rand.NewPCG(seed, 0)), len(hello))
+	return Nonce(rand.New(rand.NewPCG(seed, 0)), n)
 }
 
-// verdicts runs a program plainly and with a nonce and returns the failed checks.
+// verdicts makes the checks of the CPU lab on a program, as package grade does,
+// and returns the messages of those that failed.
 func verdicts(t *testing.T, program string, limit Limit) map[string]string {
 	t.Helper()
 	plain := watch(t, Config{Argv: []string{program}, Limit: limit})
-	injected := watch(t, Config{Argv: []string{program}, Limit: limit, Inject: newNonce(t)})
+	injected := watch(t, Config{Argv: []string{program}, Limit: limit, Inject: newNonce(t, len(hello)-1)}) // the line still ends
 	failed := map[string]string{}
-	for _, err := range []error{
-		CheckEnd(plain), CheckText(plain, helloUpper), CheckExits(plain, len(hello)),
-		CheckTransform(plain, Upper), CheckEnd(injected), CheckTransform(injected, Upper),
+	for check, err := range map[string]error{
+		"text":      cmp.Or(CheckGuest(plain, hello), CheckText(plain, helloUpper)),
+		"exits":     CheckExits(plain, len(hello)),
+		"end":       CheckEnd(plain),
+		"transform": CheckTransform(injected, Upper),
 	} {
-		if mismatch := (*Mismatch)(nil); errors.As(err, &mismatch) {
-			failed[mismatch.Check] += mismatch.Error() + "\n"
+		if err != nil {
+			failed[check] = err.Error()
 		}
 	}
 	return failed
@@ -164,39 +168,48 @@ func TestInt80(t *testing.T) {
 	assert.Empty(t, verdicts(t, program, patient))
 }
 
-// mutant is what the first line of a wrong solution says about it:
-// "// mutant: <what is wrong>; must fail: <check>: <words of the message>".
-type mutant struct{ what, check, words string }
+// mutant is a case of fixtures/mutants/cpu.toml.
+type mutant struct {
+	Name    string
+	What    string
+	Hostile bool
+	Files   map[string]string
+	Fails   map[string]string // check, as "cpu.text": words of its message
+}
 
-func parseMutant(t *testing.T, path string) mutant {
+// mutants are the wrong solutions that may run on this machine, and make use of it.
+func mutants(t *testing.T) (harmless []mutant) {
 	t.Helper()
-	source, err := os.ReadFile(path)
+	var list struct{ Case []mutant }
+	_, err := toml.DecodeFile(fixtures+"/mutants/cpu.toml", &list)
 	require.NoError(t, err)
-	first, _, _ := strings.Cut(string(source), "\n")
-	rest, isMutant := strings.CutPrefix(first, "// mutant: ")
-	what, must, hasMust := strings.Cut(rest, "; must fail: ")
-	check, words, hasWords := strings.Cut(must, ": ")
-	require.True(t, isMutant && hasMust && hasWords, "%s: first line %q", path, first)
-	return mutant{what, check, words}
+	for _, m := range list.Case {
+		if _, compiles := m.Fails["cpu.compiles"]; !m.Hostile && !compiles {
+			harmless = append(harmless, m)
+		}
+	}
+	require.NotEmpty(t, harmless)
+	return harmless
 }
 
 func TestMutantsFail(t *testing.T) {
 	needKVM(t)
-	paths, err := filepath.Glob(fixtures + "/mutants/cpu/*.c")
-	require.NoError(t, err)
-	require.NotEmpty(t, paths)
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".c"), func(t *testing.T) {
+	for _, mutant := range mutants(t) {
+		t.Run(mutant.Name, func(t *testing.T) {
 			t.Parallel() // the two that have to be stopped wait most of the time
-			mutant := parseMutant(t, path)
 			limit := patient
-			if mutant.check == "end" {
+			if mutant.Fails["cpu.end"] != "" {
 				limit = brief
 			}
-			failed := verdicts(t, compile(t, path, "-static"), limit)
-			require.Contains(t, failed, mutant.check, mutant.what)
-			assert.Contains(t, failed[mutant.check], mutant.words)
-			t.Log(failed[mutant.check])
+			program := compile(t, filepath.Join(fixtures, "mutants", mutant.Files["modified-qemu.c"]), "-static")
+			failed := verdicts(t, program, limit)
+			for check, message := range failed {
+				t.Logf("%s: %s", check, message)
+				assert.Contains(t, mutant.Fails, "cpu."+check, "%s; and yet: %s", mutant.What, message)
+			}
+			for check, words := range mutant.Fails {
+				assert.Contains(t, failed[strings.TrimPrefix(check, "cpu.")], words, mutant.What)
+			}
 		})
 	}
 }
@@ -205,7 +218,7 @@ func TestMutantsFail(t *testing.T) {
 // text and exits, and fail at the trap boundary alone.
 func TestOnlyTheTrapTells(t *testing.T) {
 	needKVM(t)
-	for _, name := range []string{"guest-upper-cased", "constant", "reads-register", "seven-bits"} {
+	for _, name := range []string{"constant", "reads-register", "seven-bits"} {
 		t.Run(name, func(t *testing.T) {
 			failed := verdicts(t, compile(t, filepath.Join(fixtures, "mutants/cpu", name+".c"), "-static"), patient)
 			assert.Len(t, failed, 1)
@@ -228,7 +241,7 @@ func TestInjection(t *testing.T) {
 // exit with a count for it; the KVMs tried here make one exit a byte.
 func TestStringOut(t *testing.T) {
 	needKVM(t)
-	nonce := newNonce(t)
+	nonce := newNonce(t, len(hello))
 	log := watch(t, Config{Argv: []string{compileTest(t, "string-out")}, Inject: nonce})
 	assert.Equal(t, nonce, log.Trapped())
 	assert.NoError(t, CheckTransform(log, Upper))
@@ -323,11 +336,34 @@ func TestContext(t *testing.T) {
 	assertGone(t, program)
 }
 
+// TestCallersClock is about a time limit that the caller keeps.
+func TestCallersClock(t *testing.T) {
+	needKVM(t)
+	program := compile(t, fixtures+"/mutants/cpu/guest-never-halts.c", "-static")
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 300*time.Millisecond, ErrTimeLimit)
+	defer cancel()
+	log, err := Run(ctx, Config{Argv: []string{program}})
+	require.NoError(t, err)
+	assert.Equal(t, TimeLimit, log.Ending)
+	assert.Contains(t, log.Detail, "still running after")
+}
+
 func TestCannotStart(t *testing.T) {
 	_, err := Run(t.Context(), Config{})
 	assert.ErrorContains(t, err, "no program given")
 	_, err = Run(t.Context(), Config{Argv: []string{filepath.Join(t.TempDir(), "absent")}})
 	assert.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// TestClockIsKept watches many processes that are at their next stop whenever one
+// has been served.
+func TestClockIsKept(t *testing.T) {
+	log := watch(t, Config{
+		Argv:  []string{compile(t, fixtures+"/mutants/hostile/cpu/spins.c", "-static")},
+		Limit: Limit{Time: time.Second},
+	})
+	assert.Equal(t, TimeLimit, log.Ending)
+	assert.Less(t, log.Elapsed, 5*time.Second)
 }
 
 // TestOtherChildren runs programs by os/exec beside the tracer, whose waiting must
@@ -357,7 +393,7 @@ func TestParallel(t *testing.T) {
 	for i := range 6 {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
-			nonce := newNonce(t)
+			nonce := newNonce(t, len(hello))
 			log := watch(t, Config{Argv: []string{program}, Inject: nonce})
 			assert.NoError(t, CheckTransform(log, Upper))
 			assert.Equal(t, Upper.Apply(nonce), []byte(log.Stdout))
