@@ -58,13 +58,7 @@ type Dump struct {
 // can be looked at from outside, until the next DumpWalk.
 func (l *Lab) DumpWalk(l1, l2 *guest.Guest, params ...string) Dump {
 	l.t.Helper()
-	return l.DumpWalkBy("gpt-dump", l1, l2, params...)
-}
-
-// DumpWalkBy is DumpWalk with another module than ours.
-func (l *Lab) DumpWalkBy(module string, l1, l2 *guest.Guest, params ...string) Dump {
-	l.t.Helper()
-	file := wire.ModuleDir + "/" + module + ".ko"
+	const module, file = "gpt-dump", wire.ModuleDir + "/gpt-dump.ko"
 	l.must(machine.Upload(l.Ctx, l2, filepath.Join(Assets().Modules, module+".ko"), file))
 	// Not loaded the first time: that is no fault.
 	_, _ = machine.Run(l.Ctx, l2, "rmmod", module)

@@ -129,7 +129,7 @@ func TestDirectMapIsAdvice(t *testing.T) {
 func TestFindingReadsLikeASentence(t *testing.T) {
 	text := strings.Replace(readFile(t, "course-gpt-dump.txt"), "469: PMD", "468: PMD", 1)
 	assert.EqualError(t, CheckWalk(parse(t, text).Walks[0]).Err(),
-		"line 20: GPT PMD: index before the entry differs from the bits of the address: expected 0x1d5, got 0x1d4")
+		"line 20: GPT PMD: index before the entry differs from the bits of the address: expected 469, got 468")
 }
 
 func TestDiagnoseFiveLevels(t *testing.T) {

@@ -73,6 +73,23 @@ func (f Format) misconfigured(e Hex) bool {
 	return e&(1<<51) != 0
 }
 
+// faults says that an entry that is followed has bits set which must be clear. In EPT
+// those are write without read, bits 6:3 of an entry that names a table, and the memory
+// types 2, 3 and 7 of a leaf (SDM 3, 29.3.3.1); in the leaf of a large page, the low bits
+// of its frame, of which x86 uses the first for PAT (SDM 3, table 4-18).
+func (f Format) faults(e Hex, level int, leaf bool) bool {
+	low := offsetMask(level) &^ 0x1fff
+	if f != EPTE {
+		return leaf && level > 1 && e&low != 0
+	}
+	if !leaf {
+		return e&3 == 2 || e&eptMisc != 0
+	}
+	low = offsetMask(level) &^ 0xfff
+	memoryType := e >> 3 & 7
+	return e&3 == 2 || memoryType == 2 || memoryType == 3 || memoryType == 7 || level > 1 && e&low != 0
+}
+
 // levelNames holds Linux' names from level 1 upwards.
 var levelNames = []string{"PTE", "PMD", "PUD", "P4D", "PGD"}
 

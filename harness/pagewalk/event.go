@@ -21,7 +21,7 @@ const (
 	evLabel                     // "This is NPT"
 	evUnmapped                  // "no mapping at level 2", "NPT walk: no mapping at level 2 (entry 0x0)"
 	evReason                    // "(no memory slot holds this address)", after evUnmapped
-	evAsked                     // "hypercall 22: vCPU 0 of process 93 asks for GPA 0x28c9b20"
+	evAsked                     // "hypercall 22: vCPU 0 of process 93 asks for GPA 0x28c9b20, CR3 0x18c4002"
 	evUnread                    // "no value at HPA: the frame is not RAM"
 )
 
@@ -46,6 +46,8 @@ type event struct {
 	index  int // table index, or level number
 	scale  int
 	groups int // 9-bit groups of an address
+	cr3    Field
+	torn   bool // the number at its end may lack digits
 }
 
 // The patterns are not anchored: logs come with syslog prefixes, indentation, or none.
@@ -71,7 +73,7 @@ var patterns = []struct {
 	{"detected", regexp.MustCompile(`\bLarge ((?i:PGD|P4D|PUD|PMD)) detected`), readGuestLeaf},
 	{"Page (", regexp.MustCompile(`(?:Normal|Huge) Page \(\w+\) at level (\d) detected`), readHostLeaf},
 	{"This is", regexp.MustCompile(`This is (?:(EPT|NPT)\b|a shadow page table)`), readLabel},
-	{"asks for GPA", regexp.MustCompile(`asks for GPA 0x([0-9a-fA-F]{1,16})\b`), readAsked},
+	{"asks for GPA", regexp.MustCompile(`asks for GPA 0x([0-9a-fA-F]{1,16})\b(?:, CR3 0x([0-9a-fA-F]{1,16})\b)?`), readAsked},
 	{"no value at", regexp.MustCompile(`no value at (GVA|HPA): (.+)`), readUnread},
 	{"no mapping", regexp.MustCompile(`(?:\b(GPT|EPT|NPT|SPT|(?i:shadow)) walk: )?\bno mapping at level (\d)(?:\s*\(entry 0x([0-9a-fA-F]{1,16})\))?`), readUnmapped},
 	{"not present", regexp.MustCompile(`\bnot present at ` + levelPattern), readNotPresent},
@@ -224,7 +226,13 @@ func readReason(m []string) (event, error) {
 
 func readAsked(m []string) (event, error) {
 	v, err := strconv.ParseUint(m[0], 16, 64)
-	return event{kind: evAsked, side: hostSide, value: Hex(v)}, err
+	ev := event{kind: evAsked, side: hostSide, value: Hex(v)}
+	if m[1] != "" && err == nil {
+		var cr3 uint64
+		cr3, err = strconv.ParseUint(m[1], 16, 64)
+		ev.cr3 = seen(Hex(cr3), 0)
+	}
+	return ev, err
 }
 
 func readUnread(m []string) (event, error) {
@@ -245,7 +253,7 @@ func events(segs []segment) (out []event, notes []Note) {
 			ev, note, ok = repair(segs, i, used)
 			notes = append(notes, note)
 		} else if ok && openEnded(ev) {
-			ev, notes = endNumber(segs, i, used, ev, notes)
+			ev, notes, ok = endNumber(segs, i, used, ev, notes)
 		}
 		if ok {
 			ev.line, ev.source = s.line, s.source
@@ -256,28 +264,33 @@ func events(segs []segment) (out []event, notes []Note) {
 }
 
 // endNumber sees to a line that ends in a number of any width: wrapped or cut there,
-// it can be read and is wrong.
-func endNumber(segs []segment, i int, used []bool, ev event, notes []Note) (event, []Note) {
+// it can be read and is wrong. A number that may go on counts only where nothing else
+// tells it; false means that the line is of no use without.
+func endNumber(segs []segment, i int, used []bool, ev event, notes []Note) (event, []Note, bool) {
 	s := segs[i]
-	if s.cut {
-		return ev, append(notes, cutNote(s, "the number at its end may go on"))
+	if s.cut || s.unended {
+		ev.torn = true
+		if ev.kind == evTable {
+			ev.index = -1
+		}
+		return ev, append(notes, cutNote(s, "the number at its end may go on")), ev.kind == evTable || ev.kind == evValue
 	}
-	if i+1 < len(segs) && continues(s, segs[i+1]) && reDigits.MatchString(segs[i+1].text) {
+	if i+1 < len(segs) && segs[i+1].line <= s.line+1 && continues(s, segs[i+1]) && reDigits.MatchString(segs[i+1].text) {
 		if longer, ok := recognise(s.text + segs[i+1].text); ok {
 			used[i+1] = true
-			return longer, append(notes, joinedNote(s, segs[i+1].line))
+			return longer, append(notes, joinedNote(s, segs[i+1].line)), true
 		}
 	}
-	return ev, notes
+	return ev, notes, true
 }
 
 func joinedNote(s segment, last int) Note {
 	return Note{Kind: NoteRejoined, Line: s.line, Text: fmt.Sprintf("cut here and joined with line %d", last)}
 }
 
-// openEnded says that an event ends in a decimal number without a fixed width.
+// openEnded says that an event ends in a number without a fixed width.
 func openEnded(ev event) bool {
-	return ev.kind == evIndex || ev.kind == evTable || ev.kind == evValue
+	return ev.kind == evIndex || ev.kind == evTable || ev.kind == evValue || ev.kind == evAsked
 }
 
 // repair reads a line that is cut, with the help of what follows if it can.

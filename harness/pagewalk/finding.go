@@ -3,6 +3,7 @@ package pagewalk
 import (
 	"errors"
 	"fmt"
+	"strconv"
 )
 
 // Check names what a finding is about.
@@ -21,7 +22,7 @@ const (
 	CheckDetail    Check = "detail"     // a line that explains the leaf is wrong
 	CheckLink      Check = "link"       // the guest's GPA is not what the host translates
 	CheckValue     Check = "value"      // the stored number differs
-	CheckRoot      Check = "root"       // the walks of one VM start at several tables
+	CheckRoot      Check = "root"       // a walk does not begin at the table that the processor used
 	CheckMemory    Check = "memory"     // memory does not hold what was printed
 	CheckDirectMap Check = "direct map" // GVA and GPA differ in the low 30 bits
 	CheckLabel     Check = "label"      // "This is EPT" over entries of an NPT
@@ -52,6 +53,15 @@ type Finding struct {
 
 // String returns the finding as one sentence: where, what, expected and got.
 func (f Finding) String() string {
+	expected, got := f.values()
+	if expected == got {
+		return fmt.Sprintf("%s: %s", f.where(), f.Text)
+	}
+	return fmt.Sprintf("%s: %s: expected %s, got %s", f.where(), f.Text, expected, got)
+}
+
+// where is the line, the tables and the level.
+func (f Finding) where() string {
 	where := string(f.Walk)
 	if f.Name != "" {
 		where += " " + f.Name
@@ -59,10 +69,17 @@ func (f Finding) String() string {
 	if f.Line > 0 {
 		where = fmt.Sprintf("line %d: %s", f.Line, where)
 	}
-	if f.Expected == f.Got {
-		return fmt.Sprintf("%s: %s", where, f.Text)
+	return where
+}
+
+// values writes what was expected and what came as the logs do: indices and numbers in
+// decimal.
+func (f Finding) values() (expected, got string) {
+	switch f.Check {
+	case CheckIndex, CheckValue, CheckScale:
+		return strconv.FormatUint(uint64(f.Expected), 10), strconv.FormatUint(uint64(f.Got), 10)
 	}
-	return fmt.Sprintf("%s: %s: expected %v, got %v", where, f.Text, f.Expected, f.Got)
+	return f.Expected.String(), f.Got.String()
 }
 
 // Findings are in the order of the walk: guest before host, top level first.

@@ -267,7 +267,7 @@ func withDetails(w Walk) Walk {
 func unlined(w Walk) Walk {
 	w.First, w.Last, w.LeafLine, w.Notes, w.Source = 0, 0, 0, nil, ""
 	for _, f := range []*Field{&w.Address, &w.Asked, &w.Output, &w.Value} {
-		f.Line = 0
+		f.Line, f.Torn = 0, false
 	}
 	w.Indices, w.Steps, w.Details = append([]Index(nil), w.Indices...), append([]Step(nil), w.Steps...), append([]Detail(nil), w.Details...)
 	for i := range w.Indices {

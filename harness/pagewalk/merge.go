@@ -39,7 +39,7 @@ func sameTranslation(a, b Walk) bool {
 	}
 	leaves := a.Leaf == b.Leaf || a.Leaf == 0 || b.Leaf == 0
 	mapped := (a.Unmapped == nil) == (b.Unmapped == nil)
-	return leaves && mapped && agree(new(int), a.Asked, b.Asked) && agree(&common, a.Output, b.Output) && agree(&common, a.Value, b.Value) && common > 0
+	return leaves && mapped && agree(new(int), a.Asked, b.Asked) && agree(new(int), a.CR3, b.CR3) && agree(&common, a.Output, b.Output) && agree(&common, a.Value, b.Value) && common > 0
 }
 
 // agree says that two fields do not contradict each other and counts the equal ones.
@@ -58,7 +58,7 @@ func join(a, b Walk) Walk {
 		Text: fmt.Sprintf("lines %d to %d tell of the same translation as lines %d to %d", b.First, b.Last, a.First, a.Last)})
 	a.Steps = joinSteps(a.Steps, b.Steps)
 	a.Address, a.Output, a.Value = either(a.Address, b.Address), either(a.Output, b.Output), either(a.Value, b.Value)
-	a.Asked = either(a.Asked, b.Asked)
+	a.Asked, a.CR3 = either(a.Asked, b.Asked), either(a.CR3, b.CR3)
 	a.Leaf, a.Unread = cmp.Or(a.Leaf, b.Leaf), cmp.Or(a.Unread, b.Unread)
 	a.LeafLine = cmp.Or(a.LeafLine, b.LeafLine)
 	if len(a.Indices) < len(b.Indices) {
@@ -128,10 +128,10 @@ func Pairs(logs ...Log) []Pair {
 
 func hostOf(g Walk, hosts []Walk) (Walk, bool) {
 	continued := func(h Walk) bool {
-		gpa := h.gpa()
+		gpa := h.GPA()
 		return g.Output.Seen && gpa.Seen && gpa.Value == g.Output.Value
 	}
-	i := slices.IndexFunc(hosts, func(h Walk) bool { return continued(h) && h.Value == (Field{g.Value.Value, h.Value.Line, true}) })
+	i := slices.IndexFunc(hosts, func(h Walk) bool { return continued(h) && h.Value.Seen && h.Value.Value == g.Value.Value })
 	if i < 0 {
 		i = slices.IndexFunc(hosts, continued)
 	}

@@ -298,7 +298,7 @@ func (d *drafts) apply(ev event) {
 		w.Details = append(w.Details, Detail{Name: ev.name, Value: ev.value, Line: ev.line})
 	case evValue:
 		w := d.current(ev.line, func(w *draft) bool { return w.Value.Seen || d.valueOpens })
-		w.Value = seen(ev.value, ev.line)
+		w.Value = Field{Value: ev.value, Line: ev.line, Seen: true, Torn: ev.torn}
 	case evLeaf:
 		w := d.current(ev.line, func(w *draft) bool { return w.over() || w.Leaf != 0 })
 		w.Leaf, w.LeafLine = ev.index, ev.line
@@ -312,6 +312,9 @@ func (d *drafts) apply(ev event) {
 	case evAsked:
 		w := d.current(ev.line, func(*draft) bool { return true })
 		w.Asked = seen(ev.value, ev.line)
+		if ev.cr3.Seen {
+			w.CR3 = seen(ev.cr3.Value, ev.line)
+		}
 	case evUnread:
 		w := d.current(ev.line, func(w *draft) bool { return w.Unread != "" })
 		w.Unread = ev.text
@@ -452,6 +455,11 @@ func (w Walk) missing() []Note {
 			notes = append(notes, Note{Kind: NoteMissing, Level: level, Text: fmt.Sprintf(format, args...)})
 		}
 	}
+	value := func(absent bool, format string, args ...any) {
+		if absent {
+			notes = append(notes, Note{Kind: NoteMissing, About: CheckValue, Text: fmt.Sprintf(format, args...)})
+		}
+	}
 	note(!w.Address.Seen, 0, "no %s line", w.Kind.address())
 	bottom := w.bottom()
 	for level := w.Levels; level >= bottom; level-- {
@@ -465,8 +473,8 @@ func (w Walk) missing() []Note {
 	}
 	note(w.Leaf == 0, 0, "no level that maps the page")
 	note(!w.Output.Seen, 0, "no %s line", w.Kind.output())
-	note(!w.Value.Seen && w.Unread == "", 0, "no line \"Value at %s\"", w.end())
-	note(w.Unread != "", 0, "no value at %s: %s", w.end(), w.Unread)
+	value(!w.Value.Seen && w.Unread == "", "no line \"Value at %s\"", w.end())
+	value(w.Unread != "", "no value at %s: %s", w.end(), w.Unread)
 	return notes
 }
 

@@ -13,6 +13,7 @@ type segment struct {
 	text    string
 	stamped bool // a timestamp came before it
 	cut     bool // a timestamp ended it
+	unended bool // the text ends in it, without a line end
 }
 
 var (
@@ -29,6 +30,9 @@ func segments(text string) []segment {
 		for part := range strings.SplitSeq(line, "\r") {
 			out = append(out, splitLine(i+1, part)...)
 		}
+	}
+	if n := len(out); n > 0 && !strings.HasSuffix(text, "\n") && !strings.HasSuffix(text, "\r") {
+		out[n-1].unended = true
 	}
 	return out
 }

@@ -36,6 +36,7 @@ type Field struct {
 	Value Hex  `json:"value"`
 	Line  int  `json:"line,omitempty"`
 	Seen  bool `json:"seen"`
+	Torn  bool `json:"torn,omitempty"` // its last digits may be missing
 }
 
 func seen(v Hex, line int) Field { return Field{Value: v, Line: line, Seen: true} }
@@ -105,6 +106,7 @@ const (
 // Note records something that a log lacks or that was hard to read.
 type Note struct {
 	Kind  NoteKind `json:"kind"`
+	About Check    `json:"about,omitempty"` // the check that misses the line, if not the walk's own
 	Level int      `json:"level,omitempty"` // the table level it is about, if any
 	Line  int      `json:"line,omitempty"`  // where in the log, if anywhere
 	Text  string   `json:"text"`
@@ -128,7 +130,9 @@ type Walk struct {
 	Address Field `json:"address"`
 	// Asked is the GPA that the hypercall was called with, where the log says so. It is
 	// more than Address if the tables translate fewer bits, or if they are shadows.
-	Asked   Field   `json:"asked"`
+	Asked Field `json:"asked"`
+	// CR3 is the guest's at the hypercall, as KVM saw it; older logs lack it.
+	CR3     Field   `json:"cr3"`
 	Indices []Index `json:"indices,omitempty"`
 	Steps   []Step  `json:"steps"` // from the top level down
 	// Leaf is the level of the entry that maps the page, 0 if the log shows none.
@@ -157,8 +161,8 @@ func (w Walk) Step(level int) (Step, bool) {
 	return Step{}, false
 }
 
-// gpa returns the guest physical address that a host walk is about.
-func (w Walk) gpa() Field {
+// GPA returns the guest physical address that a host walk is about.
+func (w Walk) GPA() Field {
 	if w.Asked.Seen || w.Kind == Shadow {
 		return w.Asked
 	}
@@ -177,15 +181,23 @@ func (w Walk) Name(level int) string { return LevelName(level, w.Levels) }
 // Format returns the layout of the walk's entries. The course's patch prints "This
 // is EPT" on AMD too, so the bits decide where they can: an EPT entry that names a
 // table has bits 6:3 clear (SDM 3, table 29-6), while KVM sets the accessed bit, 5,
-// in every such entry of an NPT.
+// in every such entry of an NPT. The majority counts, lest one wrong bit turn the table
+// into another one.
 func (w Walk) Format() Format {
 	if w.Kind != EPT {
 		return X86
 	}
+	tables, npt := 0, 0
 	for _, s := range w.Steps {
-		if s.Entry.Seen && s.Level > 1 && s.Level != w.Leaf && s.Entry.Value&bitLarge == 0 && s.Entry.Value&eptMisc != 0 {
-			return X86
+		if s.Entry.Seen && s.Level > 1 && s.Level != w.Leaf && s.Entry.Value&bitLarge == 0 {
+			tables++
+			if s.Entry.Value&eptMisc != 0 {
+				npt++
+			}
 		}
+	}
+	if npt > 0 && 2*npt >= tables {
+		return X86
 	}
 	return EPTE
 }
