@@ -216,7 +216,8 @@ func dialRetry(ctx context.Context, on machine.Machine, path string, gone <-chan
 		case <-ctx.Done():
 			return nil, errors.Join(context.Cause(ctx), err)
 		case <-gone:
-			return nil, err
+			// Not err: that there is no such file is no answer of the guest.
+			return nil, errors.New("the VMM ended before the guest answered")
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
