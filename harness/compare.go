@@ -5,6 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -46,6 +48,39 @@ type Contender struct {
 	Options []Option
 }
 
+// options are what every contender's guest gets, then the guest's, then the
+// contender's own.
+func (c Contender) options(more ...Option) []Option {
+	return slices.Concat([]Option{MemoryMiB(comparedMiB), VCPUs(1)}, more, c.Options)
+}
+
+// StateComparison prints, once in a run, what the comparison holds equal and
+// what not: configuration lines of the Go benchmark format, the VMM's name and a
+// dot before what belongs to one of them. benchstat splits its tables by lines
+// that change in the course of a file, so none of these does.
+var StateComparison = sync.OnceFunc(func() {
+	for _, c := range VMMs() {
+		for _, line := range c.statement() {
+			fmt.Println(line)
+		}
+	}
+	fileio := sysbench.CourseFileIO()[0]
+	fmt.Printf("data-set: %dMiB\ndirect: %t\ntime: %s\n", fileio.TotalSize>>20, fileio.Direct, CellTime())
+})
+
+// statement is how the contender is configured.
+func (c Contender) statement() []string {
+	cfg := guestConfig(machine.Host, c.Name, "", c.options())
+	kernel := filepath.Join(filepath.Base(filepath.Dir(cfg.Kernel)), filepath.Base(cfg.Kernel))
+	return []string{
+		fmt.Sprintf("%s.machine: %s", c.Name, cfg.Driver.(vmm.QEMU).Type),
+		fmt.Sprintf("%s.memory: %dMiB", c.Name, cfg.MemoryMiB),
+		fmt.Sprintf("%s.vcpus: %d", c.Name, cfg.VCPUs),
+		fmt.Sprintf("%s.kernel: %s", c.Name, kernel),
+		fmt.Sprintf("%s.accel: %s", c.Name, cfg.Accel),
+	}
+}
+
 // comparedMiB is the guest RAM of the comparison: the course's 1 GiB.
 const comparedMiB = 1024
 
@@ -55,7 +90,7 @@ const comparedDiskMiB = 128
 // BenchBoot boots the contender's guest and returns once it answers.
 func (l *Lab) BenchBoot(c Contender) *guest.Guest {
 	l.t.Helper()
-	return l.BootHost(c.Name, append([]Option{MemoryMiB(comparedMiB)}, c.Options...)...)
+	return l.BootHost(c.Name, c.options()...)
 }
 
 // BenchGuest boots the contender's guest with sysbench and an empty disk on
@@ -64,9 +99,8 @@ func (l *Lab) BenchGuest(c Contender) *guest.Guest {
 	l.t.Helper()
 	disk := filepath.Join(l.t.TempDir(), "data.ext4")
 	l.must(image.WriteEmptyDisk(l.Ctx, disk, comparedDiskMiB))
-	opts := append([]Option{MemoryMiB(comparedMiB), VCPUs(1), WithTools(),
-		WithDisk(vmm.Disk{ID: "data", Path: disk, Direct: true}), Kernel(wire.Mount + "=data:/data")}, c.Options...)
-	return l.BootHost(c.Name, opts...)
+	return l.BootHost(c.Name, c.options(WithTools(),
+		WithDisk(vmm.Disk{ID: "data", Path: disk, Direct: true}), Kernel(wire.Mount+"=data:/data"))...)
 }
 
 // VMMMemory is what the VMM of a guest of the comparison takes on the host.
@@ -141,7 +175,7 @@ func (l *Lab) PrepareFileIO(g *guest.Guest, c sysbench.FileIO) {
 // harness around it. It returns the time from exec to exit.
 func (l *Lab) RawBoot(c Contender) time.Duration {
 	l.t.Helper()
-	cfg := guestConfig(machine.Host, c.Name, "", append([]Option{MemoryMiB(comparedMiB), Kernel(wire.Run + "=uname")}, c.Options...))
+	cfg := guestConfig(machine.Host, c.Name, "", c.options(Kernel(wire.Run+"=uname")))
 	argv, err := cfg.Driver.Command(cfg.Config)
 	l.must(err)
 	start := time.Now()

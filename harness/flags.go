@@ -7,21 +7,23 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"testing"
 
 	"virtlab/harness/kvm"
 	"virtlab/harness/result"
+	"virtlab/harness/sandbox"
 	"virtlab/harness/vmm"
 )
 
 var (
-	accelFlag      = flag.String("accel", "auto", "how guest code runs: auto, tcg (emulated) or kvm (hardware)")
-	seedFlag       = flag.Uint64("seed", 0, "seed of everything that is drawn; 0 draws one")
-	submissionFlag = flag.String("submission", "", "directory with a student's files; default: the reference solutions")
+	accelFlag       = flag.String("accel", "auto", "how guest code runs: auto, tcg (emulated) or kvm (hardware)")
+	seedFlag        = flag.Uint64("seed", 0, "seed of everything that is drawn; 0 draws one")
+	submissionFlag  = flag.String("submission", "", "folder or zip with a student's files, which the labs are to grade; default: the reference solutions")
+	unsandboxedFlag = flag.Bool("unsandboxed", false, "without a sandbox, on a student's own machine; what a submission does is then not contained")
 )
 
 // Main is TestMain of the labs: it prints once what was chosen and why, and
@@ -32,7 +34,9 @@ func Main(m *testing.M) int {
 		return m.Run()
 	}
 	overlap()
-	if err := prepare(); err != nil {
+	gradeOnly()
+	sandbox.Unsandboxed = *unsandboxedFlag
+	if err := Prepare(); err != nil {
 		fmt.Fprintln(os.Stderr, "virtlab:", err)
 		return 1
 	}
@@ -51,15 +55,21 @@ func overlap() {
 	}
 }
 
-func prepare() error {
+// gradeOnly leaves the tests of the house out where a submission is graded,
+// unless -run says otherwise.
+func gradeOnly() {
+	if *submissionFlag != "" && flag.Lookup("test.run").Value.String() == "" {
+		_ = flag.Set("test.run", "Submission$")
+	}
+}
+
+// Prepare finds what the labs boot, and says what is missing. Programs that are
+// not tests call it before anything else.
+func Prepare() error {
 	if *submissionFlag != "" {
-		st, err := os.Stat(*submissionFlag)
-		if err != nil {
+		if _, err := os.Stat(*submissionFlag); err != nil {
 			return result.Errorf(result.Submission, "-submission: %w", err).
 				WithHint("give an absolute path: go test runs the labs in their own directory")
-		}
-		if !st.IsDir() {
-			return result.Errorf(result.Submission, "-submission %s: not a directory", *submissionFlag).WithHint("unpack the archive first")
 		}
 	}
 	if _, _, err := chooseAccel(); err != nil {
@@ -76,6 +86,10 @@ var Seed = sync.OnceValue(func() uint64 {
 	}
 	return rand.Uint64N(1<<32) + 1 // short enough to be typed again
 })
+
+// SetSeed sets the seed of a run before anything is drawn; the flag -seed does
+// the same for tests.
+func SetSeed(seed uint64) { *seedFlag = seed }
 
 // Accel is the accelerator for guests on the host, and why.
 func Accel() (vmm.Accel, string) {
@@ -124,11 +138,21 @@ func probeAccel() (vmm.Accel, string, error) {
 	}
 }
 
-// SubmissionFile is the path of a file that the student handed in, or "" where
-// the reference solution is to be used.
-func SubmissionFile(name string) string {
-	if *submissionFlag == "" {
-		return ""
+// SubmissionPath is the folder or zip that a student handed in, or "" where the
+// reference is to be graded.
+func SubmissionPath() string { return *submissionFlag }
+
+// Version is what graded a submission: virtlab's module version, or the commit
+// it was built from.
+var Version = sync.OnceValue(func() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
 	}
-	return filepath.Join(*submissionFlag, name)
-}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value
+		}
+	}
+	return info.Main.Version
+})

@@ -41,7 +41,7 @@ func (l *Lab) RequireNested() {
 		}
 		return
 	}
-	l.t.Skip("not graded: neither kvm_intel nor kvm_amd is loaded, so nothing says whether guests may nest")
+	l.t.Skipf("not graded: neither kvm_intel nor kvm_amd is loaded, so nothing says whether guests may nest")
 }
 
 // LoadKVM brings KVM's modules into a guest without the tools disk and loads

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -21,9 +20,24 @@ import (
 	"virtlab/harness/vmm"
 )
 
+// T is what a Lab needs of its test: *testing.T and *testing.B have it, and so
+// has a check of package grade, which runs outside of go test.
+type T interface {
+	require.TestingT // Errorf, FailNow
+	Name() string
+	Context() context.Context
+	Helper()
+	Logf(format string, args ...any)
+	Skipf(format string, args ...any)
+	Cleanup(func())
+	TempDir() string
+	ArtifactDir() string
+	Attr(key, value string)
+}
+
 // Lab is one test's view of the house: its deadline, its draw, its evidence.
 type Lab struct {
-	t   testing.TB
+	t   T
 	Ctx context.Context
 	// Rand draws from the run's seed and the test's name, so that one test
 	// draws the same alone and among others.
@@ -37,7 +51,7 @@ type Lab struct {
 const evidenceMargin = 10 * time.Second
 
 // New begins a lab test.
-func New(t testing.TB) *Lab {
+func New(t T) *Lab {
 	t.Helper()
 	ctx := t.Context()
 	if d, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
@@ -51,7 +65,7 @@ func New(t testing.TB) *Lab {
 }
 
 // In is the lab as seen by a subtest.
-func (l *Lab) In(t testing.TB) *Lab { return New(t) }
+func (l *Lab) In(t T) *Lab { return New(t) }
 
 // draw seeds a generator with the run's seed and a name.
 func draw(name string) *rand.Rand {
@@ -66,6 +80,12 @@ func draw(name string) *rand.Rand {
 func (l *Lab) Keep(name, content string) {
 	l.t.Helper()
 	l.must(os.WriteFile(filepath.Join(l.Evidence, name), []byte(content), 0o644))
+}
+
+// TempDir is a directory of the host that ends with the test.
+func (l *Lab) TempDir() string {
+	l.t.Helper()
+	return l.t.TempDir()
 }
 
 // Option shapes a guest before it boots.
@@ -138,6 +158,16 @@ func TraceTo(file string) Option {
 	return func(c *guest.Config) { c.TraceFile = file }
 }
 
+// Foreign is for a QEMU with someone else's code in it, before options that depend
+// on the accelerator: it emulates, so that it needs no /dev/kvm, and gives up system
+// calls (vmm.QEMU.Sandbox).
+func Foreign() Option {
+	return func(c *guest.Config) {
+		c.Accel = vmm.TCG
+		onQEMU(func(q *vmm.QEMU) { q.Sandbox = true })(c)
+	}
+}
+
 // WithDisk adds a virtio-blk disk.
 func WithDisk(d vmm.Disk) Option {
 	return func(c *guest.Config) { c.Disks = append(c.Disks, d) }
@@ -204,7 +234,7 @@ func (l *Lab) L1(opts ...Option) *guest.Guest {
 
 // BootL1 is L1 for programs that are not tests.
 func BootL1(ctx context.Context, opts ...Option) (*guest.Guest, error) {
-	if err := prepare(); err != nil {
+	if err := Prepare(); err != nil {
 		return nil, err
 	}
 	return bootL1(ctx, "", opts...)
@@ -276,10 +306,18 @@ func (l *Lab) TroubleGuest() *guest.Guest {
 	return g
 }
 
+// failer is a T that wants the error itself, not its text.
+type failer interface {
+	FailWith(err error) // does not return
+}
+
 // must ends the test where the house failed. Such a test is an error, not a
 // fail: its outcome says so, and the closing table shows it.
 func (l *Lab) must(err error, message ...any) {
 	l.t.Helper()
+	if f, ok := l.t.(failer); ok && err != nil {
+		f.FailWith(err)
+	}
 	if err != nil && result.OwnerOf(err) != result.Submission {
 		l.t.Attr("outcome", "error")
 	}

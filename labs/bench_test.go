@@ -7,7 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"virtlab/harness"
+	"virtlab/harness/grade"
 	"virtlab/harness/machine"
+	"virtlab/harness/result"
 	"virtlab/harness/sysbench"
 )
 
@@ -111,7 +113,21 @@ func BenchmarkHarness(b *testing.B) {
 }
 
 func forEachVMM(b *testing.B, run func(*testing.B, *harness.Lab, harness.Contender)) {
+	harness.StateComparison()
 	for _, vmm := range harness.VMMs() {
 		b.Run("vmm="+vmm.Name, func(b *testing.B) { run(b, harness.New(b), vmm) })
 	}
+}
+
+// The measurements as they are handed in: a student's, or the reference's.
+func TestBenchSubmission(t *testing.T) {
+	t.Parallel()
+	grade.TestSubmission(t, result.Bench)
+}
+
+// Tables that have a hole, do not fit themselves, or are copied
+// (fixtures/mutants/bench.toml).
+func TestBenchMutants(t *testing.T) {
+	t.Parallel()
+	grade.TestMutants(t, result.Bench)
 }

@@ -2,13 +2,13 @@ package labs
 
 import (
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"virtlab/harness"
-	"virtlab/harness/guest"
+	"virtlab/harness/grade"
+	"virtlab/harness/result"
 	"virtlab/harness/trap"
 )
 
@@ -33,7 +33,7 @@ func TestCPU(t *testing.T) {
 
 	t.Run("solution", func(t *testing.T) {
 		lab := lab.In(t)
-		solution := lab.Solution(l1, "modified-qemu.c")
+		solution := lab.Program(l1, "modified-qemu")
 		upper := lab.Transform("upper")
 		log := lab.Watch(l1, solution)
 
@@ -58,29 +58,18 @@ func TestCPU(t *testing.T) {
 		assert.Equal(t, "HELLO, WORLD!\n", string(res.Output))
 		assert.Len(t, res.Exits, len(hello)+1, "one KVM_EXIT_IO per character and one KVM_EXIT_HLT")
 	})
-
-	for _, mutant := range lab.Mutants("cpu") {
-		t.Run("mutant "+mutant.Name, func(t *testing.T) {
-			t.Parallel()
-			wrongProgram(t, lab.In(t), l1, mutant)
-		})
-	}
 }
 
-// wrongProgram runs a solution that must fail one of the checks of TestCPU, for
-// the reason that stands in its first line.
-func wrongProgram(t *testing.T, lab *harness.Lab, l1 *guest.Guest, mutant harness.Mutant) {
-	program := lab.Program(l1, mutant.Name)
-	upper := lab.Transform("upper")
-	checks := map[string]func() error{
-		"end":   func() error { return trap.CheckEnd(lab.WatchFor(2*time.Second, l1, program)) },
-		"text":  func() error { return trap.CheckText(lab.Watch(l1, program), string(upper.Apply([]byte(hello)))) },
-		"exits": func() error { return trap.CheckExits(lab.Watch(l1, program), len(hello)) },
-		"transform": func() error {
-			return trap.CheckTransform(lab.WatchInjecting(l1, program, trap.Nonce(lab.Rand, len(hello))), upper)
-		},
-	}
-	check := checks[mutant.Check]
-	require.NotNil(t, check, "the mutant's first line names the check %q", mutant.Check)
-	assert.ErrorContains(t, check(), mutant.Reason, "%s", mutant.What)
+// The task as it is handed in: a student's files (-submission), or the reference,
+// compiled in the sandbox and graded by the checks that a class is graded by.
+func TestCPUSubmission(t *testing.T) {
+	t.Parallel()
+	grade.TestSubmission(t, result.CPU)
+}
+
+// Wrong and hostile mini VMMs (fixtures/mutants/cpu.toml): each fails for the
+// stated reason.
+func TestCPUMutants(t *testing.T) {
+	t.Parallel()
+	grade.TestMutants(t, result.CPU)
 }

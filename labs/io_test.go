@@ -9,7 +9,9 @@ import (
 
 	"virtlab/harness"
 	"virtlab/harness/edu"
+	"virtlab/harness/grade"
 	"virtlab/harness/machine"
+	"virtlab/harness/result"
 	"virtlab/harness/vmm"
 )
 
@@ -89,7 +91,7 @@ func TestIOFunction(t *testing.T) {
 }
 
 // Wrong drivers, each told by the device's side of the bus.
-func TestIOMutants(t *testing.T) {
+func TestIODriverMutants(t *testing.T) {
 	t.Parallel()
 	for _, mutant := range harness.New(t).Mutants("io") {
 		t.Run(mutant.Name, func(t *testing.T) {
@@ -113,17 +115,6 @@ func TestIOMutants(t *testing.T) {
 			}
 		})
 	}
-	t.Run("function", func(t *testing.T) {
-		t.Parallel()
-		lab := harness.New(t)
-		mutant := lab.Mutants("qemu")[0]
-		guest := lab.EduGuest(harness.Assets().QEMUMutant)
-		small := guest.Number(guest.MustTest("fn", 48, 18), "fn")
-		assert.Equal(t, edu.GCD(48, 18), small, "right for small operands")
-		a := uint32(1<<20 + 2*lab.Rand.IntN(1000) + 1)
-		b := a * uint32(2+lab.Rand.IntN(1000))
-		assert.NotEqual(t, edu.GCD(a, b), guest.Number(guest.MustTest("fn", a, b), "fn"), "%s", mutant.What)
-	})
 }
 
 // A driver that sleeps, as the course's does for 6 s in all, costs nothing when
@@ -139,4 +130,17 @@ func TestIOSleepsAreFree(t *testing.T) {
 	_, err := machine.Run(lab.Ctx, guest, "sleep", "60")
 	require.NoError(t, err)
 	assert.Less(t, time.Since(start), 30*time.Second)
+}
+
+// The device, driver and test program as they are handed in: a student's, or the
+// reference's.
+func TestIOSubmission(t *testing.T) {
+	t.Parallel()
+	grade.TestSubmission(t, result.IO)
+}
+
+// Wrong and hostile ones (fixtures/mutants/io.toml).
+func TestIOMutants(t *testing.T) {
+	t.Parallel()
+	grade.TestMutants(t, result.IO)
 }

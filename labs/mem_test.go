@@ -10,10 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"virtlab/harness"
+	"virtlab/harness/grade"
 	"virtlab/harness/guest"
 	"virtlab/harness/machine"
 	"virtlab/harness/mtree"
 	"virtlab/harness/pagewalk"
+	"virtlab/harness/result"
 	"virtlab/harness/vmm"
 )
 
@@ -45,22 +47,6 @@ func TestMemTranslation(t *testing.T) {
 	})
 	t.Run("odd addresses", func(t *testing.T) { oddAddresses(t, lab.In(t), l1, l2) })
 	t.Run("unnoticed", func(t *testing.T) { unnoticed(t, lab.In(t), l1, l2) })
-	for _, mutant := range lab.Mutants("mem") {
-		t.Run("mutant "+mutant.Name, func(t *testing.T) { wrongModule(t, lab.In(t), l1, l2, mutant) })
-	}
-}
-
-// wrongModule loads a module that must fail one of the checks of translate.
-func wrongModule(t *testing.T, lab *harness.Lab, l1, l2 *guest.Guest, mutant harness.Mutant) {
-	nonce := lab.Nonce()
-	pair, err := lab.DumpWalkBy(mutant.Name, l1, l2, fmt.Sprintf("nonce=%d", nonce)).Pair()
-	failures := map[string]error{"pair": err}
-	if err == nil {
-		failures["pair"] = pagewalk.CheckPair(pair).Err()
-		failures["nonce"] = pagewalk.CheckNonce(pair, nonce).Err()
-		failures["witness"] = lab.Witness(l1, pair).Findings.Err()
-	}
-	assert.ErrorContains(t, failures[mutant.Check], mutant.Reason, "%s", mutant.What)
 }
 
 // Looking at L1's memory stops L1. L2 must not notice, however often: a QEMU that
@@ -192,4 +178,16 @@ func TestMemTree(t *testing.T) {
 		assert.Error(t, tree.CheckEdu(true), "the check for the device fails where it is missing")
 		assert.Error(t, tree.CheckRAM(1<<30), "and the check for RAM where its size is another")
 	})
+}
+
+// The logs and modules as they are handed in: a student's, or the reference's.
+func TestMemSubmission(t *testing.T) {
+	t.Parallel()
+	grade.TestSubmission(t, result.Memory)
+}
+
+// Wrong logs, and wrong and hostile modules (fixtures/mutants/mem.toml).
+func TestMemMutants(t *testing.T) {
+	t.Parallel()
+	grade.TestMutants(t, result.Memory)
 }

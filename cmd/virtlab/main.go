@@ -11,13 +11,15 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"virtlab/harness/class"
 )
 
 // command is a subcommand.
 type command struct {
 	name string
 	args string // how its arguments look in the help
-	help string // one line
+	help string // one line; without it the command is for virtlab itself
 	run  func(ctx context.Context, args []string, stdout, stderr io.Writer) error
 }
 
@@ -26,9 +28,14 @@ var commands = []command{
 	{"setup", "[-n]", "install missing Debian packages and build what the labs boot", runSetup},
 	{"doctor", "", "say what this machine offers and what to do about the rest", runDoctor},
 	{"table", "FILE...", "show the results of go test -json event streams", runTable},
+	{"grade", "-o OUT PATH...", "grade submissions: zips, folders, or a class of them", runGrade},
+	{"merge", "-o OUT [DIR...]", "put the results of grade -shard together", runMerge},
+	{"sample", "[-n N] DIR", "write a made-up class, to try grading with", runSample},
 	{"trap", "[-inject HEX] PROGRAM [ARG...]", "watch a program that uses /dev/kvm, exit by exit", runTrap},
 	{"vmm", "[-text TEXT]", "run the CPU lab's guest under our own mini VMM", runVMM},
 	{"l1", "PROGRAM [ARG...]", "boot L1, the machine with a real KVM inside, and run a program there", runL1},
+	{"bar", "", "in a guest: drive the edu device's registers as scripts on stdin say (docs/edu-op.md)", runBar},
+	{gradeOne, "", "", runGradeOne},
 }
 
 // errUsage ends a subcommand whose arguments were wrong, after it said so on
@@ -76,6 +83,8 @@ func exitStatus(ctx context.Context, err error, stderr io.Writer) int {
 		return exitOK
 	case errors.Is(err, errUsage):
 		return exitUsage
+	case errors.Is(err, class.ErrUnchanged):
+		return class.StatusUnchanged
 	case errors.Is(err, errQuiet):
 	case ctx.Err() != nil:
 		fmt.Fprintln(stderr, "virtlab: interrupted:", err)
@@ -91,6 +100,9 @@ var errQuiet = errors.New("failed")
 func printHelp(commands []command, w io.Writer) {
 	fmt.Fprint(w, "virtlab runs the labs of a virtualization course.\n\nusage: virtlab SUBCOMMAND [ARG...]\n\n")
 	for _, c := range commands {
+		if c.help == "" {
+			continue
+		}
 		fmt.Fprintf(w, "  %s %s\n        %s\n", c.name, c.args, c.help)
 	}
 	fmt.Fprint(w, "\nvirtlab SUBCOMMAND -h lists the flags of one. Exit status: 0 well, 1 failed, 2 wrong usage.\n")

@@ -13,7 +13,6 @@ import (
 type Assets struct {
 	QEMU          string // qemu-system-x86_64, unchanged from Debian's source
 	QEMUReference string // the same with the reference function in its edu device
-	QEMUMutant    string // the same with a wrong function; none in a guest
 	QEMUDir       string // result of QEMURecipe, which variants of the device are built from; none in a guest
 	Firmware      string // directory for QEMU's -L
 	Kernel        string // result of KernelRecipe, which modules are built for; none in a guest

@@ -1,7 +1,6 @@
 package build
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -83,7 +82,6 @@ func assemble(ctx context.Context, root string, get getter) (*Assets, error) {
 		return nil, a.err
 	}
 	reference := a.want(referenceQEMU(qemu, fixture("qemu")))
-	mutant := a.want(mutantQEMU(qemu, fixture("qemu"), fixture("mutants/qemu/gcd-16-bits.c")))
 	modules := []string{
 		a.want(KVMRecipe(kernel, fixture("kernel/hypercall22.c"))),
 		a.want(ModuleRecipe("gpt-dump", fixture("mem"), kernel)),
@@ -109,7 +107,7 @@ func assemble(ctx context.Context, root string, get getter) (*Assets, error) {
 		return nil, a.err
 	}
 	return &Assets{
-		QEMU: QEMUBinary(qemu), QEMUReference: QEMUBinary(reference), QEMUMutant: QEMUBinary(mutant), Firmware: QEMUFirmware(qemu),
+		QEMU: QEMUBinary(qemu), QEMUReference: QEMUBinary(reference), Firmware: QEMUFirmware(qemu),
 		QEMUDir: qemu, Kernel: kernel.Dir,
 		BzImage: kernel.BzImage(), Vmlinux: kernel.VMLinux(), Initramfs: filepath.Join(initramfs, "initramfs"),
 		Modules: filepath.Join(tools, "modules"), Programs: filepath.Join(tools, "programs"), Tools: filepath.Join(tools, "tools.ext4"),
@@ -137,24 +135,6 @@ func (a *assembly) kernelRecipe(fixtures string) (Recipe, error) {
 func referenceQEMU(qemuDir, fixtures string) (Recipe, error) {
 	edu, err := referenceEdu(qemuDir, fixtures)
 	return EduVariantRecipe(qemuDir, "edu-reference", edu), err
-}
-
-// mutantQEMU is referenceQEMU with another function, from the file function, in
-// place of the right one.
-func mutantQEMU(qemuDir, fixtures, function string) (Recipe, error) {
-	edu, err := referenceEdu(qemuDir, fixtures)
-	if err != nil {
-		return Recipe{}, err
-	}
-	right, err := os.ReadFile(filepath.Join(fixtures, "gcd-function.c.inc"))
-	if err != nil {
-		return Recipe{}, err
-	}
-	wrong, err := os.ReadFile(function)
-	if err != nil {
-		return Recipe{}, err
-	}
-	return EduVariantRecipe(qemuDir, "edu-mutant", bytes.Replace(edu, right, wrong, 1)), nil
 }
 
 func referenceEdu(qemuDir, fixtures string) ([]byte, error) {

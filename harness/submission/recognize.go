@@ -195,7 +195,7 @@ func recognizeC(stem, content string) (uses []use, note string) {
 }
 
 var (
-	kernelModule = regexp.MustCompile(`\bmodule_init\s*\(|\bmodule_pci_driver\s*\(`)
+	kernelModule = regexp.MustCompile(`\b(?:module_init|init_module|module_pci_driver)\s*\(`)
 	hypercall    = regexp.MustCompile(`\b(?:kvm_)?hypercall\w*\s*\(|\bvmm?call\b`)
 	pciDriver    = regexp.MustCompile(`\bpci_driver\b|\bpci_register_driver\b`)
 	qemuDevice   = regexp.MustCompile(`qemu/osdep\.h|\btype_init\s*\(`)

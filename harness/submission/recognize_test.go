@@ -46,6 +46,7 @@ func TestRecognizeOne(t *testing.T) {
 		{"main.c", vmmSource, []Role{""}, "it looks like the mini VMM, which the course calls modified-qemu.c"},
 		{"unmodified-qemu.c", vmmSource, []Role{""}, "it looks like the mini VMM"},
 		{"hello_modified.c", "int x;", []Role{""}, "none of the course's files"},
+		{"walk_modified.c", "int init_module(void) { return kvm_hypercall1(22, 0); }", []Role{WalkModule}, ""},
 		{"hello_modified.c", "module_init(x);", []Role{""}, "none of the course's files"},
 		{"edu-op.json", "{}", []Role{EduOp}, ""},
 		{"EDU_OP.JSON", "{}", []Role{EduOp}, ""},

@@ -1,0 +1,87 @@
+package grade
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"virtlab/harness"
+	"virtlab/harness/corpus"
+	"virtlab/harness/result"
+	"virtlab/harness/submission"
+)
+
+// TestSubmission grades a lab of what -submission names, or of the reference
+// submission: each check is a subtest, and says what a good reviewer would.
+func TestSubmission(t *testing.T, lab result.Lab) {
+	t.Helper()
+	path := harness.SubmissionPath()
+	if path == "" {
+		path = t.TempDir()
+		require.NoError(t, corpus.Reference(path))
+	}
+	for _, v := range gradePath(t, lab, path).Verdicts {
+		t.Run(strings.TrimPrefix(v.ID, string(lab)+"."), func(t *testing.T) { report(t, v) })
+	}
+}
+
+// report turns a verdict into the end of a test.
+func report(t *testing.T, v result.Verdict) {
+	t.Helper()
+	t.Attr("check", v.ID)
+	for _, w := range v.Warnings {
+		t.Logf("warning: %s", w)
+	}
+	switch v.Outcome {
+	case result.Pass:
+		t.Log(v.Message)
+	case result.NotGraded:
+		t.Skipf("not graded: %s", v.Message)
+	case result.Fail:
+		t.Errorf("%s: %s\nThe task: %s", v.Title, v.Message, v.Page)
+	default:
+		t.Attr("outcome", "error")
+		t.Errorf("%s: grading itself failed: %s", v.Title, v.Message)
+	}
+}
+
+// TestMutants grades the wrong and hostile submissions of a lab: each must fail
+// for the stated reason and in nothing else. The reference is graded between
+// them, and must not notice.
+func TestMutants(t *testing.T, lab result.Lab) {
+	t.Helper()
+	cases, err := corpus.Load(lab)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	require.NoError(t, corpus.Reference(dir))
+	reference := gradePath(t, lab, dir)
+	for _, c := range cases {
+		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			require.NoError(t, c.Write(dir))
+			require.NoError(t, c.Judge(gradePath(t, lab, dir), reference), "%s", c.What)
+		})
+	}
+	t.Run("reference meanwhile", func(t *testing.T) {
+		t.Parallel()
+		require.NoError(t, corpus.Case{}.Judge(gradePath(t, lab, dir), reference))
+	})
+}
+
+// gradePath grades one lab of the one submission at path.
+func gradePath(t *testing.T, lab result.Lab, path string) *result.Report {
+	t.Helper()
+	root, err := harness.Root()
+	require.NoError(t, err)
+	rubric, err := result.LoadRubric(filepath.Join(root, "fixtures", "rubric.toml"), Checks())
+	require.NoError(t, err)
+	handins, err := submission.Find(path)
+	require.NoError(t, err)
+	require.Len(t, handins, 1, "%s holds more than one submission: grade a class with virtlab grade", path)
+	sub, err := submission.Open(t.Context(), handins[0], filepath.Join(t.TempDir(), "submission"), submission.Limits{})
+	require.NoError(t, err)
+	return Grade(t.Context(), sub, Options{Rubric: rubric, Dir: t.ArtifactDir(), Labs: []result.Lab{lab}, Source: path})
+}
