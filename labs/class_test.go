@@ -33,6 +33,7 @@ func TestClassMutants(t *testing.T) {
 	}
 	odd := "E-odd\n\"name'$(reboot)"
 	require.NoError(t, corpus.Reference(filepath.Join(handins, odd)))
+	require.NoError(t, os.WriteFile(filepath.Join(handins, odd, "\x1b[31m\n'\";rm -rf .c"), []byte("#error odd\n"), 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(handins, "F-cut.zip"), []byte("PK\x03\x04 and no more"), 0o644))
 
 	require.NoError(t, corpus.Adopt())
