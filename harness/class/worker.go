@@ -53,7 +53,7 @@ func (job Job) grade(ctx context.Context, rubric *result.Rubric) (*result.Report
 		return nil, err
 	}
 	sandbox.Unsandboxed = job.Unsandboxed
-	report := grade.Grade(ctx, sub, grade.Options{Rubric: rubric, Dir: job.Dir, Labs: job.Labs, Source: job.Path})
+	report := grade.Grade(ctx, sub, grade.Options{Rubric: rubric, Dir: job.Dir, Labs: job.Labs, Source: sub.Source})
 	report.Harness, report.Unsandboxed = job.Harness, job.Unsandboxed
 	return report, nil
 }

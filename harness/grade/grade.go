@@ -48,7 +48,8 @@ type Options struct {
 	Dir string
 	// Labs restricts grading to these; nil: all.
 	Labs []result.Lab
-	// Source is what was handed in, as it stands in the replay commands.
+	// Source is what was handed in, as it stands in the replay commands: the
+	// student's own name for it where the report goes to him.
 	Source string
 }
 
