@@ -11,6 +11,7 @@ import (
 
 	"virtlab/harness"
 	"virtlab/harness/corpus"
+	"virtlab/harness/grade"
 	"virtlab/harness/machine"
 	"virtlab/harness/result"
 )
@@ -19,6 +20,7 @@ import (
 // every lab at once, by what they hold and by their very zip. It does not run
 // beside other tests, so that what it leaves on the machine can be seen.
 func TestClassMutants(t *testing.T) {
+	grade.NeedSandbox(t)
 	lab := harness.New(t)
 	handins := t.TempDir()
 	attacks := map[string][]string{ // a case of each lab
@@ -41,13 +43,13 @@ func TestClassMutants(t *testing.T) {
 	before, err := corpus.Look(temporary)
 	require.NoError(t, err)
 	out := filepath.Join(lab.Evidence, "class")
-	grade := func() string {
+	gradeAll := func() string {
 		said, err := machine.RunCmd(lab.Ctx, machine.Host, machine.Cmd{
 			Args: []string{lab.Program(machine.Host, "virtlab"), "grade", "-o", out, handins}, Env: []string{"TMPDIR=" + temporary}})
 		require.NoError(t, err, "grading has an outcome for each of them\n%s", said)
 		return said
 	}
-	grade()
+	gradeAll()
 
 	after, err := corpus.Look(temporary)
 	require.NoError(t, err)
@@ -69,7 +71,7 @@ func TestClassMutants(t *testing.T) {
 		}
 	}
 
-	again := grade()
+	again := gradeAll()
 	for name, r := range readReports(t, out) {
 		if name != "F-cut" { // what is refused is looked at again
 			assert.True(t, r.Started.Equal(reports[name].Started), "%s was graded again:\n%s", name, again)
