@@ -226,7 +226,9 @@ func stages(w io.Writer, endings []class.Ending) {
 			now = append(now, e.Report)
 		}
 	}
-	totals := class.Stages(now)
+	totals := slices.DeleteFunc(class.Stages(now), func(s class.StageTotal) bool {
+		return s.Total < 0.05 // nobody waits for it
+	})
 	if len(totals) == 0 {
 		return
 	}
@@ -234,9 +236,6 @@ func stages(w io.Writer, endings []class.Ending) {
 	t.AppendHeader(table.Row{"stage", "submissions", "seconds", "mean", "longest"})
 	t.SetColumnConfigs([]table.ColumnConfig{rightAligned(2), rightAligned(3), rightAligned(4), rightAligned(5)})
 	for _, s := range totals {
-		if s.Total < 0.05 {
-			continue // nobody waits for it
-		}
 		t.AppendRow(table.Row{s.Name, s.Submissions, seconds(s.Total), seconds(s.Total / float64(s.Submissions)), seconds(s.Longest)})
 	}
 	t.Render()
