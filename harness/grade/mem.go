@@ -19,8 +19,8 @@ var memChecks = []result.Check{
 	{ID: "mem.guest-log", Lab: result.Memory, Title: "the guest's walk, GVA to GPA, is right level by level", Page: "docs/memory.md#what-is-checked"},
 	{ID: "mem.host-log", Lab: result.Memory, Title: "the host's walk, GPA to HPA, is right level by level", Page: "docs/memory.md#what-is-checked"},
 	{ID: "mem.link", Lab: result.Memory, Title: "the host's walk begins where the guest's ends", Page: "docs/memory.md#what-is-checked"},
-	{ID: "mem.module", Lab: result.Memory, Title: "his own module builds, loads and unloads", Page: "docs/memory.md#a-module-of-your-own"},
-	{ID: "mem.witness", Lab: result.Memory, Title: "what his module prints is what lies in memory", Page: "docs/memory.md#a-module-of-your-own"},
+	{ID: "mem.module", Lab: result.Memory, Title: "a module of one's own builds, loads and unloads", Page: "docs/memory.md#a-module-of-your-own"},
+	{ID: "mem.witness", Lab: result.Memory, Title: "what the module prints is what lies in memory", Page: "docs/memory.md#a-module-of-your-own"},
 }
 
 func (g *grading) mem() {

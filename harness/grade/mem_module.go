@@ -40,7 +40,7 @@ type walkModule struct {
 func (g *grading) memModule() {
 	files := g.answer.Files[submission.WalkModule]
 	if len(files) == 0 {
-		g.settleAll(notGraded("no module of his own handed in"), "mem.module", "mem.witness")
+		g.settleAll(notGraded("no module of one's own was handed in"), "mem.module", "mem.witness")
 		return
 	}
 	m := &walkModule{file: files[0]}
