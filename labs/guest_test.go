@@ -155,7 +155,8 @@ func TestGuestDiesWithItsTest(t *testing.T) {
 	t.Parallel()
 	pidFile := filepath.Join(t.TempDir(), "pid")
 	cmd := exec.Command(os.Args[0], "-test.run", "^TestGuestDiesWithItsTest$", "-accel", "tcg")
-	cmd.Env = append(os.Environ(), "VIRTLAB_TEST_DIE="+pidFile)
+	// What it cannot remove any more goes with this test.
+	cmd.Env = append(os.Environ(), "VIRTLAB_TEST_DIE="+pidFile, "TMPDIR="+shortDir(t))
 	require.NoError(t, cmd.Start())
 	var pid int
 	require.Eventually(t, func() bool {
