@@ -86,19 +86,23 @@ func newReport(sub *submission.Submission, rubric *result.Rubric, start time.Tim
 // counts; where there are others each check says how they did.
 func (g *grading) gradeLab(e experiment) {
 	g.lab = e.lab
-	var best []result.Verdict
 	var all []attempt
-	for _, a := range g.sub.Answers(e.lab) {
-		verdicts := g.gradeAnswer(e, a)
-		all = append(all, attempt{a.Name, points(verdicts)})
-		if best == nil || points(verdicts) > points(best) {
-			best = verdicts
+	best := 0
+	for i, a := range g.sub.Answers(e.lab) {
+		all = append(all, attempt{a.Name, g.gradeAnswer(e, a)})
+		if all[i].points() > all[best].points() {
+			best = i
 		}
 	}
 	if len(all) > 1 {
-		g.report.Notes = append(g.report.Notes, several(e.lab, all))
+		g.report.Notes = append(g.report.Notes, several(e.lab, all, best))
 	}
-	for _, v := range best {
+	for i, v := range all[best].verdicts {
+		for k, other := range all {
+			if k != best {
+				v.Warnings = append(v.Warnings, other.aside(i))
+			}
+		}
 		g.count(v)
 	}
 }
@@ -113,25 +117,31 @@ func (g *grading) count(v result.Verdict) {
 	g.report.Max += v.Max
 }
 
-// attempt is one of several answers and what it was worth.
+// attempt is one of several answers and what came of it.
 type attempt struct {
-	name   string
-	points float64
+	name     string
+	verdicts []result.Verdict
 }
 
-func several(lab result.Lab, all []attempt) string {
-	var each []string
-	for _, a := range all {
-		each = append(each, fmt.Sprintf("%s: %g points", a.name, a.points))
-	}
-	return fmt.Sprintf("%s: several files could be meant, so each was graded and the best counts: %s", lab, strings.Join(each, "; "))
-}
-
-func points(verdicts []result.Verdict) (sum float64) {
-	for _, v := range verdicts {
+func (a attempt) points() (sum float64) {
+	for _, v := range a.verdicts {
 		sum += v.Points
 	}
 	return sum
+}
+
+// aside tells of a check of this answer beside that of a better one.
+func (a attempt) aside(check int) string {
+	v := a.verdicts[check]
+	return fmt.Sprintf("with %s: %s, %s of %s points: %s", a.name, v.Outcome, result.Points(v.Points), result.Points(v.Max), v.Message)
+}
+
+func several(lab result.Lab, all []attempt, best int) string {
+	var each []string
+	for _, a := range all {
+		each = append(each, fmt.Sprintf("%s: %s points", a.name, result.Points(a.points())))
+	}
+	return fmt.Sprintf("%s: several files could be meant, so each was graded, and %s counts: %s", lab.Title(), all[best].name, strings.Join(each, "; "))
 }
 
 // gradeAnswer makes the checks of a lab for one answer.
