@@ -64,3 +64,9 @@ func Root() (string, error) {
 		}
 	}
 }
+
+// Fixture is the path of a file or folder below fixtures.
+func Fixture(elem ...string) (string, error) {
+	root, err := Root()
+	return filepath.Join(append([]string{root, "fixtures"}, elem...)...), err
+}

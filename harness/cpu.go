@@ -130,9 +130,9 @@ type Mutant struct {
 // "// mutant: WHAT; must fail: CHECK: REASON".
 func (l *Lab) Mutants(lab string) []Mutant {
 	l.t.Helper()
-	root, err := Root()
+	dir, err := Fixture("mutants", lab)
 	l.must(err)
-	files, err := filepath.Glob(filepath.Join(root, "fixtures", "mutants", lab, "*.c"))
+	files, err := filepath.Glob(filepath.Join(dir, "*.c"))
 	l.must(err)
 	require.NotEmpty(l.t, files)
 	var out []Mutant

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"testing"
@@ -84,8 +83,11 @@ var Seed = sync.OnceValue(func() uint64 {
 	if *seedFlag != 0 {
 		return *seedFlag
 	}
-	return rand.Uint64N(1<<32) + 1 // short enough to be typed again
+	return DrawSeed()
 })
+
+// DrawSeed draws a seed that is short enough to be typed again.
+func DrawSeed() uint64 { return rand.Uint64N(1<<32) + 1 }
 
 // SetSeed sets the seed of a run before anything is drawn; the flag -seed does
 // the same for tests.
@@ -141,18 +143,3 @@ func probeAccel() (vmm.Accel, string, error) {
 // SubmissionPath is the folder or zip that a student handed in, or "" where the
 // reference is to be graded.
 func SubmissionPath() string { return *submissionFlag }
-
-// Version is what graded a submission: virtlab's module version, or the commit
-// it was built from.
-var Version = sync.OnceValue(func() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return s.Value
-		}
-	}
-	return info.Main.Version
-})

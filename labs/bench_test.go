@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"virtlab/harness"
-	"virtlab/harness/grade"
+	"virtlab/harness/gradetest"
 	"virtlab/harness/machine"
 	"virtlab/harness/result"
 	"virtlab/harness/sysbench"
@@ -122,12 +122,12 @@ func forEachVMM(b *testing.B, run func(*testing.B, *harness.Lab, harness.Contend
 // The measurements as they are handed in: a student's, or the reference's.
 func TestBenchSubmission(t *testing.T) {
 	t.Parallel()
-	grade.TestSubmission(t, result.Bench)
+	gradetest.Submission(t, result.Bench)
 }
 
 // Tables that have a hole, do not fit themselves, or are copied
 // (fixtures/mutants/bench.toml).
 func TestBenchMutants(t *testing.T) {
 	t.Parallel()
-	grade.TestMutants(t, result.Bench)
+	gradetest.Mutants(t, result.Bench)
 }

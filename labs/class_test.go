@@ -11,7 +11,7 @@ import (
 
 	"virtlab/harness"
 	"virtlab/harness/corpus"
-	"virtlab/harness/grade"
+	"virtlab/harness/gradetest"
 	"virtlab/harness/machine"
 	"virtlab/harness/result"
 )
@@ -20,7 +20,7 @@ import (
 // every lab at once, by what they hold and by their very zip. It does not run
 // beside other tests, so that what it leaves on the machine can be seen.
 func TestClassMutants(t *testing.T) {
-	grade.NeedSandbox(t)
+	gradetest.NeedSandbox(t)
 	lab := harness.New(t)
 	handins := t.TempDir()
 	attacks := map[string][]string{ // a case of each lab

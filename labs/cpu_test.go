@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"virtlab/harness"
-	"virtlab/harness/grade"
+	"virtlab/harness/gradetest"
 	"virtlab/harness/result"
 	"virtlab/harness/trap"
 )
@@ -64,12 +64,12 @@ func TestCPU(t *testing.T) {
 // compiled in the sandbox and graded by the checks that a class is graded by.
 func TestCPUSubmission(t *testing.T) {
 	t.Parallel()
-	grade.TestSubmission(t, result.CPU)
+	gradetest.Submission(t, result.CPU)
 }
 
 // Wrong and hostile mini VMMs (fixtures/mutants/cpu.toml): each fails for the
 // stated reason.
 func TestCPUMutants(t *testing.T) {
 	t.Parallel()
-	grade.TestMutants(t, result.CPU)
+	gradetest.Mutants(t, result.CPU)
 }

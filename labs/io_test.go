@@ -9,7 +9,7 @@ import (
 
 	"virtlab/harness"
 	"virtlab/harness/edu"
-	"virtlab/harness/grade"
+	"virtlab/harness/gradetest"
 	"virtlab/harness/machine"
 	"virtlab/harness/result"
 	"virtlab/harness/vmm"
@@ -136,11 +136,11 @@ func TestIOSleepsAreFree(t *testing.T) {
 // reference's.
 func TestIOSubmission(t *testing.T) {
 	t.Parallel()
-	grade.TestSubmission(t, result.IO)
+	gradetest.Submission(t, result.IO)
 }
 
 // Wrong and hostile ones (fixtures/mutants/io.toml).
 func TestIOMutants(t *testing.T) {
 	t.Parallel()
-	grade.TestMutants(t, result.IO)
+	gradetest.Mutants(t, result.IO)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"virtlab/harness"
-	"virtlab/harness/grade"
+	"virtlab/harness/gradetest"
 	"virtlab/harness/guest"
 	"virtlab/harness/machine"
 	"virtlab/harness/mtree"
@@ -183,11 +183,11 @@ func TestMemTree(t *testing.T) {
 // The logs and modules as they are handed in: a student's, or the reference's.
 func TestMemSubmission(t *testing.T) {
 	t.Parallel()
-	grade.TestSubmission(t, result.Memory)
+	gradetest.Submission(t, result.Memory)
 }
 
 // Wrong logs, and wrong and hostile modules (fixtures/mutants/mem.toml).
 func TestMemMutants(t *testing.T) {
 	t.Parallel()
-	grade.TestMutants(t, result.Memory)
+	gradetest.Mutants(t, result.Memory)
 }

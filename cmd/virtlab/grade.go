@@ -153,7 +153,7 @@ func (f *gradeFlags) prepare(opts *class.Options, paths []string) ([]submission.
 	}
 	accel, _ := harness.Accel()
 	opts.Accel = string(accel)
-	if opts.Harness, err = class.Version(); err != nil {
+	if opts.Harness, err = harness.Version(); err != nil {
 		return nil, err
 	}
 	// The kernel's name for this very program, whatever lies at its path by now.
@@ -164,11 +164,10 @@ func (f *gradeFlags) prepare(opts *class.Options, paths []string) ([]submission.
 func (f *gradeFlags) readRubric(opts *class.Options) error {
 	path := f.rubric
 	if path == "" {
-		root, err := harness.Root()
-		if err != nil {
+		var err error
+		if path, err = harness.Fixture("rubric.toml"); err != nil {
 			return err
 		}
-		path = filepath.Join(root, "fixtures", "rubric.toml")
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -193,7 +192,7 @@ func introduce(w io.Writer, handins []submission.Handin, opts class.Options) {
 	fmt.Fprintf(w, "virtlab: accelerator %s: %s\n", accel, why)
 	for _, h := range handins {
 		if h.Note != "" && opts.Shard.Has(h.Name) {
-			fmt.Fprintf(w, "virtlab: %s: %s\n", class.Printable(h.Name), class.Printable(h.Note))
+			fmt.Fprintf(w, "virtlab: %s: %s\n", result.Line(h.Name), result.Line(h.Note))
 		}
 	}
 }
@@ -205,7 +204,7 @@ func summarize(w io.Writer, c *class.Class, out string, shard class.Shard) {
 	fmt.Fprintln(w, c)
 	for _, e := range c.Endings {
 		if e.Failed() {
-			fmt.Fprintf(w, "  %s: %s\n", class.Printable(e.Name), e.Reason())
+			fmt.Fprintf(w, "  %s: %s\n", result.Line(e.Name), e.Reason())
 		}
 	}
 	for _, note := range c.Notes {

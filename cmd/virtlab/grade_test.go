@@ -126,7 +126,7 @@ func TestSummarize(t *testing.T) {
 │ boot L1 │           2 │     4.0 │  2.0 │     2.0 │
 └─────────┴─────────────┴─────────┴──────┴─────────┘
 4 submissions: 1 graded, 1 kept from before, 2 whose grading failed
-  eve�[2J: the grader died
+  eve␛[2J: the grader died
   zoe: no space left
 a note
 out/index.html, out/grades.csv

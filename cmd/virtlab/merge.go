@@ -52,11 +52,11 @@ func (p *paths) Set(s string) error { *p = append(*p, s); return nil }
 
 func summarizeMerge(w io.Writer, m *class.Merged, out string) error {
 	for _, note := range m.Notes {
-		fmt.Fprintln(w, class.Printable(note))
+		fmt.Fprintln(w, result.Line(note))
 	}
 	var errs []error
 	for _, name := range m.Missing {
-		fmt.Fprintf(w, "missing: %s\n", class.Printable(name))
+		fmt.Fprintf(w, "missing: %s\n", result.Line(name))
 	}
 	if n := len(m.Missing); n > 0 {
 		errs = append(errs, fmt.Errorf("%s without a report", plural(n, "submission")))
@@ -65,7 +65,7 @@ func summarizeMerge(w io.Writer, m *class.Merged, out string) error {
 	for _, r := range m.Reports {
 		if r.Failed() {
 			failed++
-			fmt.Fprintf(w, "grading failed: %s: %s\n", class.Printable(r.Name), class.Printable(class.Reason(r)))
+			fmt.Fprintf(w, "grading failed: %s: %s\n", result.Line(r.Name), result.Line(class.Reason(r)))
 		}
 	}
 	if failed > 0 {

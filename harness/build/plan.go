@@ -91,9 +91,9 @@ func assemble(ctx context.Context, root string, get getter) (*Assets, error) {
 	}
 	a.want(ModulePlanRecipe(kernel), nil)
 	programs := []string{
-		a.want(CProgramsRecipe("cpu-programs", fixture("cpu"))),
-		a.want(CProgramsRecipe("cpu-mutants", fixture("mutants/cpu"))),
-		a.want(CProgramsRecipe("io-programs", fixture("io/test"), fixture("io/edu_ioctl.h"))),
+		a.want(CProgramsRecipe("cpu-programs", []string{
+			fixture("cpu/sample-qemu.c"), fixture("cpu/modified-qemu.c"), fixture("mutants/cpu/guest-upper-cased.c")})),
+		a.want(CProgramsRecipe("io-programs", []string{fixture("io/test/test.c")}, fixture("io/edu_ioctl.h"))),
 		a.want(GoProgramRecipe(root, "virtlab", "cmd/virtlab", "harness")),
 	}
 	init := a.want(GoProgramRecipe(root, "guestinit", "cmd/guestinit", "harness/guest/wire"))

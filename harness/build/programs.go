@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -45,16 +46,13 @@ func goSources(dir string) (string, error) {
 	})
 }
 
-// CProgramsRecipe compiles each C file in dir to a static program of the same
-// name without the ending; headers are files that they include. It is for the
+// CProgramsRecipe compiles C files, each to a static program of the same name
+// without the ending; headers are files that they include. It is for the
 // project's own files: those of students are compiled in the sandbox.
-func CProgramsRecipe(name, dir string, headers ...string) (Recipe, error) {
-	in, err := treeInput(dir, func(f string) bool { return strings.HasSuffix(f, ".c") })
-	if err != nil {
-		return Recipe{}, err
-	}
-	for _, h := range headers {
-		b, err := FileInput(h)
+func CProgramsRecipe(name string, files []string, headers ...string) (Recipe, error) {
+	var in string
+	for _, f := range slices.Concat(files, headers) {
+		b, err := FileInput(f)
 		if err != nil {
 			return Recipe{}, err
 		}
@@ -67,15 +65,11 @@ func CProgramsRecipe(name, dir string, headers ...string) (Recipe, error) {
 	return Recipe{
 		Name: name, Inputs: []string{in, compiler}, Expect: 5 * time.Second,
 		Make: func(ctx context.Context, out string, log *Log) error {
-			files, err := filepath.Glob(filepath.Join(dir, "*.c"))
-			if err != nil {
-				return err
-			}
 			for i, f := range files {
 				program := strings.TrimSuffix(filepath.Base(f), ".c")
 				log.Step("compiling %s", program)
 				log.Count(i, len(files))
-				if err := log.Run(ctx, dir, nil, "gcc", "-static", "-O2", "-Wall", "-Wextra", "-Werror", "-o", filepath.Join(out, program), f); err != nil {
+				if err := log.Run(ctx, filepath.Dir(f), nil, "gcc", "-static", "-O2", "-Wall", "-Wextra", "-Werror", "-o", filepath.Join(out, program), f); err != nil {
 					return err
 				}
 			}

@@ -2,7 +2,6 @@ package class
 
 import (
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"virtlab/harness/result"
@@ -31,6 +30,3 @@ var ErrUnchanged = errors.New("nothing changed since it was graded")
 // StatusUnchanged is the exit status of a worker whose Work ended in ErrUnchanged.
 // With 0 the report is in Job.Dir, with any other there is none.
 const StatusUnchanged = 10
-
-// Draw draws a seed that is short enough to be typed.
-func Draw() uint64 { return rand.Uint64N(1<<32) + 1 }

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"virtlab/harness"
 	"virtlab/harness/machine"
 	"virtlab/harness/result"
 	"virtlab/harness/submission"
@@ -36,7 +37,7 @@ func newRun(out *outDir, handins []submission.Handin, opts Options) (*run, error
 	if err := out.foreign(r.handins); err != nil {
 		return nil, err
 	}
-	same, err := out.agree(common{Seed: opts.Seed, Labs: opts.Labs}, opts.Again, Draw)
+	same, err := out.agree(common{Seed: opts.Seed, Labs: opts.Labs}, opts.Again, harness.DrawSeed)
 	if err != nil {
 		return nil, err
 	}

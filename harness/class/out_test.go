@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"virtlab/harness"
 	"virtlab/harness/result"
 )
 
@@ -114,7 +115,7 @@ func TestDamagedCommon(t *testing.T) {
 	defer out.close()
 	for _, text := range []string{"", "{", `{"schema":"other","seed":1}`, `{"schema":"virtlab/class/v1"}`} {
 		require.NoError(t, os.WriteFile(out.house("class.json"), []byte(text), 0o644))
-		_, err := out.agree(common{}, false, Draw)
+		_, err := out.agree(common{}, false, harness.DrawSeed)
 		assert.ErrorContains(t, err, "damaged", text)
 	}
 	got, err := out.agree(common{Labs: []result.Lab{result.CPU}}, true, func() uint64 { return 5 })

@@ -6,9 +6,10 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/schollz/progressbar/v3"
+
+	"virtlab/harness/result"
 )
 
 // Progress is told how a run goes, by several goroutines at a time.
@@ -124,7 +125,7 @@ func (l *lines) End() {}
 // line is "[ 12/100] NAME  78/90 points  6.1 s".
 func (c *count) line(e Ending) string {
 	width := len(fmt.Sprint(c.total))
-	return fmt.Sprintf("[%*d/%d] %s  %s", width, c.done(), c.total, Printable(e.Name), e)
+	return fmt.Sprintf("[%*d/%d] %s  %s", width, c.done(), c.total, result.Line(e.Name), e)
 }
 
 // String says how it ended.
@@ -141,9 +142,9 @@ func (e Ending) String() string {
 // Reason is the first line of why this submission has to be graded again.
 func (e Ending) Reason() string {
 	if e.Err != nil {
-		return Printable(firstLine(e.Err.Error()))
+		return result.Line(firstLine(e.Err.Error()))
 	}
-	return Printable(firstLine(Reason(e.Report)))
+	return result.Line(firstLine(Reason(e.Report)))
 }
 
 // Bar shows a run on a terminal; what went wrong stands above it.
@@ -212,17 +213,6 @@ func (b *bar) End() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	_ = b.bar.Clear()
-}
-
-// Printable is what can be shown of a student's text on a terminal: one line,
-// without anything that controls it or turns the direction of writing.
-func Printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, s)
 }
 
 func firstLine(s string) string {

@@ -54,7 +54,7 @@ func (job Job) grade(ctx context.Context, rubric *result.Rubric) (*result.Report
 	}
 	sandbox.Unsandboxed = job.Unsandboxed
 	report := grade.Grade(ctx, sub, grade.Options{Rubric: rubric, Dir: job.Dir, Labs: job.Labs, Source: sub.Source})
-	report.Harness, report.Unsandboxed = job.Harness, job.Unsandboxed
+	report.Harness = job.Harness
 	return report, nil
 }
 

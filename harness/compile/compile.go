@@ -103,7 +103,7 @@ func (j job) do(ctx context.Context, s *staged) (Product, error) {
 	defer os.Remove(f.Name())
 	said := &limited{}
 	err = sandbox.Run(ctx, sandbox.Spec{
-		Args: []string{"sh", "-ec", "exec 3>&1 >&2\n" + j.script + "exec >&3 cat " + quote(j.made)},
+		Args: []string{"sh", "-ec", "exec 3>&1 >&2\n" + j.script + "exec >&3 " + command("cat", j.made)},
 		Dir:  s.dir, ReadOnly: append([]string{s.dir}, j.reads...), Limits: limits,
 		Stdout: f, Stderr: said,
 	})
@@ -167,23 +167,15 @@ func limitIn(said string) sandbox.Limit {
 // it may be the source's own.
 var ofSource = regexp.MustCompile(`^(?: *\d* \||.*?:\d+:)`)
 
-// command is a line that a shell reads back as argv.
-func command(argv ...string) string {
-	words := make([]string, len(argv))
-	for i, a := range argv {
-		words[i] = quote(a)
-	}
-	return strings.Join(words, " ") + "\n"
-}
+// command is a line of the script.
+func command(argv ...string) string { return machine.CommandLine(argv...) + "\n" }
 
 // quiet is a command that is heard only when it fails: the linker has warnings
 // about QEMU itself.
 func quiet(argv []string) string {
 	const said = sandbox.Scratch + "/said"
-	return fmt.Sprintf("if ! %s > %s 2>&1; then cat %s; exit 1; fi\n", strings.TrimSuffix(command(argv...), "\n"), said, said)
+	return fmt.Sprintf("if ! %s > %s 2>&1; then cat %s; exit 1; fi\n", machine.CommandLine(argv...), said, said)
 }
-
-func quote(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
 
 // limited keeps the beginning of what is written to it, and its end: a compiler
 // that was killed says so last.

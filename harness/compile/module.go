@@ -7,6 +7,7 @@ import (
 	"regexp"
 
 	"virtlab/harness/build"
+	"virtlab/harness/machine"
 	"virtlab/harness/result"
 	"virtlab/harness/sandbox"
 )
@@ -26,10 +27,10 @@ func Module(ctx context.Context, kernel build.Kernel, src Source, name, out stri
 	return makeOf(ctx, src, func(s *staged) (job, error) {
 		var quoted []string
 		for _, f := range s.flags {
-			quoted = append(quoted, quote(f))
+			quoted = append(quoted, machine.CommandLine(f))
 		}
 		script, err := build.ModuleScript(plan, build.ModuleBuild{
-			Source: quote(s.source), Work: sandbox.Scratch, Name: name, Flags: quoted,
+			Source: machine.CommandLine(s.source), Work: sandbox.Scratch, Name: name, Flags: quoted,
 		})
 		made := sandbox.Scratch + "/" + name + ".ko"
 		return job{

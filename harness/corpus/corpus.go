@@ -43,11 +43,10 @@ type Case struct {
 
 // Load reads the cases of a lab.
 func Load(lab result.Lab) ([]Case, error) {
-	root, err := harness.Root()
+	path, err := harness.Fixture(mutants, string(lab)+".toml")
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(root, "fixtures", "mutants", string(lab)+".toml")
 	var list struct{ Case []Case }
 	meta, err := toml.DecodeFile(path, &list)
 	if err != nil {
@@ -126,11 +125,11 @@ func merge(cases []Case) Case {
 
 // Write writes the case's submission to dir.
 func (c Case) Write(dir string) error {
-	root, err := harness.Root()
+	fixtures, err := harness.Fixture()
 	if err != nil {
 		return err
 	}
-	w := writer{fixtures: filepath.Join(root, "fixtures"), dir: dir}
+	w := writer{fixtures: fixtures, dir: dir}
 	edu, err := w.edu(c.Edu)
 	if err != nil {
 		return err

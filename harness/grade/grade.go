@@ -73,7 +73,7 @@ func Grade(ctx context.Context, sub *submission.Submission, opts Options) *resul
 func newReport(sub *submission.Submission, rubric *result.Rubric, start time.Time) *result.Report {
 	r := &result.Report{
 		Schema: result.ReportSchema, Title: rubric.Title, Name: sub.Name, Student: sub.Student, ID: sub.ID, Source: sub.Source, Digest: sub.Digest,
-		Harness: harness.Version(), Rubric: rubric.Digest, Seed: harness.Seed(), Started: start, Notes: sub.Notes,
+		Rubric: rubric.Digest, Seed: harness.Seed(), Started: start, Notes: sub.Notes,
 		Unsandboxed: sandbox.Unsandboxed,
 	}
 	for _, f := range sub.Files {
@@ -166,12 +166,4 @@ func cause(ctx context.Context) error {
 		return err
 	}
 	return fmt.Errorf("the harness did not make it")
-}
-
-// quote makes a word that a shell reads back as it is.
-func quote(word string) string {
-	if word != "" && strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+-=:@%") == "" {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

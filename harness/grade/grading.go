@@ -10,6 +10,7 @@ import (
 
 	"virtlab/harness"
 	"virtlab/harness/guest"
+	"virtlab/harness/machine"
 	"virtlab/harness/result"
 	"virtlab/harness/submission"
 )
@@ -175,5 +176,5 @@ func (g *grading) machine() (*guest.Guest, error) {
 // replay is the command that grades this lab of this submission again with the
 // same draws.
 func (g *grading) replay() string {
-	return fmt.Sprintf("make labs SUBMISSION=%s SEED=%d", quote(g.opts.Source), g.report.Seed)
+	return machine.CommandLine("make", "labs", "SUBMISSION="+g.opts.Source, fmt.Sprintf("SEED=%d", g.report.Seed))
 }

@@ -174,8 +174,8 @@ func (w *ioWork) run(g *grading) {
 func (g *grading) ioSettle(w *ioWork) {
 	for id, p := range map[string]product{"io.device-builds": w.device, "io.driver-builds": w.driver, "io.test-builds": w.test} {
 		g.check(id, func(_ *harness.Lab, v *result.Verdict) error {
-			if w := withoutLinker(p.warnings); w != "" {
-				v.Warnings = append(v.Warnings, w)
+			if p.warnings != "" {
+				v.Warnings = append(v.Warnings, p.warnings)
 			}
 			v.Message = p.file + " builds"
 			return p.err
@@ -194,15 +194,6 @@ func (g *grading) ioSettle(w *ioWork) {
 	g.check("io.loads", w.checkLoads)
 	g.check("io.test-runs", w.checkTestRuns)
 	g.check("io.function", w.checkFunction)
-}
-
-// withoutLinker is what the compiler said. The linker comes last, and what it has to
-// say about a static QEMU is not the student's doing.
-func withoutLinker(warnings string) string {
-	if at := strings.Index(warnings, "/usr/bin/ld: "); at >= 0 {
-		warnings = warnings[:at]
-	}
-	return strings.TrimSpace(warnings)
 }
 
 // missing is why nothing can be said of what p should be part of.

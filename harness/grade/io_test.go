@@ -189,11 +189,6 @@ func TestFlood(t *testing.T) {
 	assert.Len(t, f.String(), testOutput)
 }
 
-func TestWithoutLinker(t *testing.T) {
-	assert.Equal(t, "a.c:1: warning: x", withoutLinker("a.c:1: warning: x\n/usr/bin/ld: y: warning: z\nmore\n"))
-	assert.Empty(t, withoutLinker("/usr/bin/ld: y\n"))
-}
-
 func TestDifferenceHasParts(t *testing.T) {
 	var err error = &ioDifference{about: "6!", expected: "720", got: "0"}
 	expected, got, difference := parts(err)

@@ -3,7 +3,6 @@ package guest
 import (
 	"bytes"
 	"fmt"
-	"os/exec"
 	"runtime"
 	"strings"
 	"sync"
@@ -295,27 +294,4 @@ func TestLockedBufferIsBounded(t *testing.T) {
 		require.Equal(t, 1000, n)
 	}
 	assert.Len(t, b.String(), 64<<10)
-}
-
-// The evidence has the command line for a person to paste into a shell.
-func TestQuoteIsReadBackByAShell(t *testing.T) {
-	argv := []string{"plain", "", "a b", "it's", `"double"`, `back\slash`, "$HOME", "`id`", "$(id)", "a;b", "a&b", "a|b",
-		"<in", ">out", "*", "?", "[a]", "{a,b}", "~", "#comment", "!x", "tab\there", "line\nbreak", "''", "'", "-x", "ä€", "k=v,w=1",
-		"(x)", "carriage\rreturn", "percent%s"}
-	out, err := exec.Command("sh", "-c", "printf '%s\\0' "+strings.Join(quote(argv), " ")).Output()
-	require.NoError(t, err)
-	assert.Equal(t, argv, strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00"))
-	assert.Equal(t, []string{"qemu", "-m", "256M", "if=none,id=a"}, quote([]string{"qemu", "-m", "256M", "if=none,id=a"}), "what needs none gets none")
-}
-
-func FuzzQuote(f *testing.F) {
-	f.Add("it's $HOME")
-	f.Fuzz(func(t *testing.T, word string) {
-		if strings.Contains(word, "\x00") {
-			t.Skip("no program can get a NUL")
-		}
-		out, err := exec.Command("sh", "-c", "printf %s "+quote([]string{word})[0]).Output()
-		require.NoError(t, err)
-		require.Equal(t, word, string(out))
-	})
 }

@@ -121,25 +121,13 @@ func (g *Guest) openEvidence(cfg Config, argv []string) (err error) {
 		g.console = newConsole(nil)
 		return nil
 	}
-	line := strings.Join(quote(argv), " ") + "\n"
+	line := machine.CommandLine(argv...) + "\n"
 	if err := os.WriteFile(filepath.Join(cfg.Evidence, cfg.Name+".cmdline.txt"), []byte(line), 0o644); err != nil {
 		return err
 	}
 	g.log, err = os.Create(filepath.Join(cfg.Evidence, cfg.Name+".console.txt"))
 	g.console = newConsole(g.log)
 	return err
-}
-
-// quote makes words that a shell reads back as they are.
-func quote(argv []string) []string {
-	out := make([]string, len(argv))
-	for i, a := range argv {
-		out[i] = a
-		if a == "" || strings.ContainsAny(a, " \t\n'\"\\$&;|<>*?()[]{}~#`!") {
-			out[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
-		}
-	}
-	return out
 }
 
 // await waits for the guest's SSH server, and ends at once when the VMM ends,

@@ -141,10 +141,8 @@ func PageOf(entry Hex, level int) Hex { return entry & frameMask &^ offsetMask(l
 // offsetMask covers the offset in a page of the level.
 func offsetMask(level int) Hex { return Hex(PageSize(level)) - 1 }
 
-// Canonical says whether bits 63 down to the top address bit of a virtual address
-// are all the same (SDM 1, 3.3.7.1): 48 bits with 4 levels, 57 with 5.
-func Canonical(addr Hex, levels int) bool { return signExtend(addr, levels) == addr }
-
+// signExtend copies the top address bit of a virtual address to all above it
+// (SDM 1, 3.3.7.1): bit 47 with 4 levels, 56 with 5.
 func signExtend(addr Hex, levels int) Hex {
 	unused := 64 - shift(levels+1)
 	return Hex(int64(addr) << unused >> unused)

@@ -70,13 +70,6 @@ type Step struct {
 // EntryAddress returns the physical address of the entry in its table.
 func (s Step) EntryAddress() Hex { return s.Table.Value + 8*Hex(s.Index) }
 
-func (s Step) line() int {
-	if s.Entry.Seen {
-		return s.Entry.Line
-	}
-	return s.Table.Line
-}
-
 // Detail is one of the lines with which the host log explains its leaf: the leaf
 // entry again (PTE, PMD or PUD), Mask1, HFN, GPA, Mask2 and Offset.
 type Detail struct {

@@ -135,5 +135,5 @@ func cell(s string) string {
 		strings.HasPrefix(s, "－") || strings.HasPrefix(s, "＠") {
 		s = "'" + s
 	}
-	return line(s)
+	return Line(s)
 }

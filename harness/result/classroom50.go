@@ -56,12 +56,12 @@ func Classroom50(r *Report, env func(string) string) ([]byte, error) {
 		Schema:    "classroom50/result/v1",
 		Classroom: cmp.Or(env("CLASSROOM"), "local"), Assignment: cmp.Or(env("ASSIGNMENT"), "virtlab"),
 		AssignmentType: cmp.Or(env("ASSIGNMENT_TYPE"), "individual"),
-		Owner:          cmp.Or(env("OWNER"), line(r.Name), "unknown"),
+		Owner:          cmp.Or(env("OWNER"), Line(r.Name), "unknown"),
 		Submission:     cmp.Or(env("SUBMISSION_TAG"), r.tag()),
 		Datetime:       graded, GradedAt: graded,
 		Tests: r.classroom50Tests(),
 	}
-	out.Commit = cmp.Or(env("COMMIT_URL"), line(r.Digest), "unknown")
+	out.Commit = cmp.Or(env("COMMIT_URL"), Line(r.Digest), "unknown")
 	out.Release = cmp.Or(env("RELEASE_URL"), out.Commit)
 	out.Review = cmp.Or(env("REVIEW_URL"), out.Commit)
 	for _, t := range out.Tests {

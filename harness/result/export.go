@@ -65,7 +65,7 @@ var files = []struct {
 // written.
 func WriteAll(dir string, r *Report) error {
 	if err := r.Valid(); err != nil {
-		return fmt.Errorf("the report of %s: %w", line(r.Name), err)
+		return fmt.Errorf("the report of %s: %w", Line(r.Name), err)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Errorf(Host, "report: %w", err)
@@ -73,7 +73,7 @@ func WriteAll(dir string, r *Report) error {
 	for _, f := range files {
 		content, err := f.format(r)
 		if err != nil {
-			return fmt.Errorf("%s of %s: %w", f.name, line(r.Name), err)
+			return fmt.Errorf("%s of %s: %w", f.name, Line(r.Name), err)
 		}
 		if err := writeFile(dir, f.name, content); err != nil {
 			return err

@@ -73,7 +73,7 @@ func gradescopeOf(v *Verdict, number string) gradescopeTest {
 }
 
 // name is a check's name for people who see all labs in one list.
-func (v *Verdict) name() string { return v.Lab.Title() + ": " + line(v.Title) }
+func (v *Verdict) name() string { return v.Lab.Title() + ": " + Line(v.Title) }
 
 // preface is what stands above the checks, for formats that have one field for it.
 func (r *Report) preface() string {
@@ -91,7 +91,7 @@ func (r *Report) preface() string {
 	if r.Hand > 0 {
 		fmt.Fprintf(&b, "; up to %s more are given by a person", Points(r.Hand))
 	}
-	fmt.Fprintf(&b, ".\nseed %d, virtlab %s\n", r.Seed, line(r.Harness))
+	fmt.Fprintf(&b, ".\nseed %d, virtlab %s\n", r.Seed, Line(r.Harness))
 	for _, note := range briefs(r.Notes) {
 		fmt.Fprintf(&b, "note: %s\n", hang(note))
 	}

@@ -17,7 +17,7 @@ var pages embed.FS
 // page has the templates of package html/template: whatever stands in a report
 // is escaped for where it is put. Before that it is made visible (text.go).
 var page = template.Must(template.New("").Funcs(template.FuncMap{
-	"style": style, "line": line, "show": show, "brief": brief, "briefs": briefs, "oneline": oneLine,
+	"style": style, "line": Line, "show": show, "brief": brief, "briefs": briefs, "oneline": oneLine,
 	"points": Points, "duration": duration, "date": date, "link": link,
 	"sign": (*Verdict).sign, "word": (*Verdict).word, "class": (*Verdict).class, "share": (*Verdict).share,
 	"state": (*Verdict).state, "warnings": (*Verdict).warnings, "open": (*Verdict).open, "sides": (*Verdict).sides,

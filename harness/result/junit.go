@@ -109,14 +109,14 @@ func (r *Report) junitTrouble() junitSuite {
 
 func (r *Report) junitProperties() []junitProperty {
 	return []junitProperty{
-		{"submission", line(r.Name)}, {"student", line(r.Student)}, {"id", line(r.ID)}, {"digest", line(r.Digest)},
-		{"seed", strconv.FormatUint(r.Seed, 10)}, {"rubric", line(r.Rubric)}, {"virtlab", line(r.Harness)},
+		{"submission", Line(r.Name)}, {"student", Line(r.Student)}, {"id", Line(r.ID)}, {"digest", Line(r.Digest)},
+		{"seed", strconv.FormatUint(r.Seed, 10)}, {"rubric", Line(r.Rubric)}, {"virtlab", Line(r.Harness)},
 	}
 }
 
 func junitCaseOf(v *Verdict) junitCase {
 	c := junitCase{
-		Name: v.local() + ": " + line(v.Title), Class: class(v.Lab), Time: junitTime(v.Seconds),
+		Name: v.local() + ": " + Line(v.Title), Class: class(v.Lab), Time: junitTime(v.Seconds),
 		Properties: []junitProperty{{"check", v.ID}, {"points", Points(v.Points)}, {"max", Points(v.Max)}},
 	}
 	outcome := &junitOutcome{Message: firstLine(v.Message), Type: string(v.Outcome), Text: v.paragraphs()}
@@ -149,5 +149,5 @@ func firstLine(s string) string {
 	if len(first) > most {
 		first = first[:cutBefore(first, most)] + " ..."
 	}
-	return line(first)
+	return Line(first)
 }

@@ -30,7 +30,7 @@ func Markdown(r *Report) ([]byte, error) {
 // code is text as a code span. Its fence is longer than any run of backticks
 // in the text, so that the text cannot end it (CommonMark 0.31, 6.1).
 func code(s string) string {
-	s = line(s)
+	s = Line(s)
 	fence := strings.Repeat("`", longestRun(s, '`')+1)
 	return fence + " " + s + " " + fence
 }

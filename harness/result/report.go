@@ -216,7 +216,7 @@ func order(l Lab) int {
 
 // who names the student; a submission that could not be opened has just its own
 // name.
-func (r *Report) who() string { return line(cmp.Or(r.Student, r.Source, r.Name)) }
+func (r *Report) who() string { return Line(cmp.Or(r.Student, r.Source, r.Name)) }
 
 // Summary says in one line what the report comes to.
 func (r *Report) Summary() string {

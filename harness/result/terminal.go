@@ -47,9 +47,9 @@ func Text(r *Report) ([]byte, error) {
 func (r *Report) heading() string {
 	s := r.who()
 	if r.ID != "" {
-		s += " (" + line(r.ID) + ")"
+		s += " (" + Line(r.ID) + ")"
 	}
-	if source := line(r.Source); source != "" && source != r.who() {
+	if source := Line(r.Source); source != "" && source != r.who() {
 		s += ", " + source
 	}
 	return s
@@ -64,7 +64,7 @@ func (s *LabScore) points() string {
 }
 
 func (v *Verdict) writeText(b *strings.Builder) {
-	fmt.Fprintf(b, "  %s %-10s %9s  %-16s %s\n", v.sign(), v.word(), v.share(), v.local(), line(v.Title))
+	fmt.Fprintf(b, "  %s %-10s %9s  %-16s %s\n", v.sign(), v.word(), v.share(), v.local(), Line(v.Title))
 	if v.Outcome == Pass && len(v.Warnings) == 0 && v.Points == v.Max {
 		return
 	}

@@ -62,8 +62,9 @@ func invisible(r rune) bool {
 	return r != '\n' && r != '\t' && !unicode.IsPrint(r) && !unicode.Is(unicode.Zs, r)
 }
 
-// line is visible on one line: what has no room for more, such as a name.
-func line(s string) string {
+// Line makes text that a student may control fit for one line of output, such as
+// a name: visible, and nothing in it begins a line.
+func Line(s string) string {
 	return strings.NewReplacer("\n", "␊", "\t", "␉").Replace(visible(s))
 }
 
@@ -143,9 +144,9 @@ func (v *Verdict) paragraphs() string {
 	for _, w := range v.warnings() {
 		add("warning: ", hang(w))
 	}
-	add("explained in: ", line(v.Page))
+	add("explained in: ", Line(v.Page))
 	if v.Outcome != Pass && !v.ByHand() {
-		add("again: ", line(v.Replay))
+		add("again: ", Line(v.Replay))
 	}
 	return b.String()
 }

@@ -29,7 +29,7 @@ func TestVisible(t *testing.T) {
 }
 
 func TestLine(t *testing.T) {
-	assert.Equal(t, "a␊b␉c", line("a\nb\tc"))
+	assert.Equal(t, "a␊b␉c", Line("a\nb\tc"))
 }
 
 func TestClip(t *testing.T) {
@@ -52,10 +52,10 @@ func TestClipSaysHowMuch(t *testing.T) {
 
 func TestFew(t *testing.T) {
 	list := make([]string, 50)
-	got := few(list, line)
+	got := few(list, Line)
 	assert.Len(t, got, shownItems+1)
 	assert.Equal(t, "... and 30 more", got[shownItems])
-	assert.Len(t, few(list[:shownItems], line), shownItems)
+	assert.Len(t, few(list[:shownItems], Line), shownItems)
 }
 
 func TestFirstLine(t *testing.T) {
@@ -165,7 +165,7 @@ func FuzzVisible(f *testing.F) {
 		assert.True(t, utf8.ValidString(got))
 		assert.Negative(t, strings.IndexFunc(got, invisible))
 		assert.Equal(t, got, visible(got), "once is enough")
-		assert.NotContains(t, line(s), "\n")
+		assert.NotContains(t, Line(s), "\n")
 		if most > 0 && most < 1<<20 {
 			assert.LessOrEqual(t, len(clip(s, most)), max(len(s), most)+64)
 			assert.True(t, utf8.ValidString(shown(s, most)))

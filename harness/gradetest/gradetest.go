@@ -1,4 +1,6 @@
-package grade
+// Package gradetest makes tests of gradings: of what a student hands in, and of
+// the wrong and hostile submissions that hold the checks to account.
+package gradetest
 
 import (
 	"path/filepath"
@@ -9,14 +11,15 @@ import (
 
 	"virtlab/harness"
 	"virtlab/harness/corpus"
+	"virtlab/harness/grade"
 	"virtlab/harness/result"
 	"virtlab/harness/sandbox"
 	"virtlab/harness/submission"
 )
 
-// TestSubmission grades a lab of what -submission names, or of the reference
+// Submission grades a lab of what -submission names, or of the reference
 // submission: each check is a subtest, and says what a good reviewer would.
-func TestSubmission(t *testing.T, lab result.Lab) {
+func Submission(t *testing.T, lab result.Lab) {
 	t.Helper()
 	path := harness.SubmissionPath()
 	if path == "" {
@@ -59,10 +62,10 @@ func report(t *testing.T, v result.Verdict) {
 	}
 }
 
-// TestMutants grades the wrong and hostile submissions of a lab: each must fail
+// Mutants grades the wrong and hostile submissions of a lab: each must fail
 // for the stated reason and in nothing else. The reference is graded between
 // them, and must not notice.
-func TestMutants(t *testing.T, lab result.Lab) {
+func Mutants(t *testing.T, lab result.Lab) {
 	t.Helper()
 	NeedSandbox(t)
 	cases, err := corpus.Load(lab)
@@ -87,14 +90,14 @@ func TestMutants(t *testing.T, lab result.Lab) {
 // gradePath grades one lab of the one submission at path.
 func gradePath(t *testing.T, lab result.Lab, path string) *result.Report {
 	t.Helper()
-	root, err := harness.Root()
+	file, err := harness.Fixture("rubric.toml")
 	require.NoError(t, err)
-	rubric, err := result.LoadRubric(filepath.Join(root, "fixtures", "rubric.toml"), Checks())
+	rubric, err := result.LoadRubric(file, grade.Checks())
 	require.NoError(t, err)
 	handins, err := submission.Find(path)
 	require.NoError(t, err)
 	require.Len(t, handins, 1, "%s holds more than one submission: grade a class with virtlab grade", path)
 	sub, err := submission.Open(t.Context(), handins[0], filepath.Join(t.TempDir(), "submission"), submission.Limits{})
 	require.NoError(t, err)
-	return Grade(t.Context(), sub, Options{Rubric: rubric, Dir: t.ArtifactDir(), Labs: []result.Lab{lab}, Source: path})
+	return grade.Grade(t.Context(), sub, grade.Options{Rubric: rubric, Dir: t.ArtifactDir(), Labs: []result.Lab{lab}, Source: path})
 }
