@@ -41,13 +41,6 @@ func (k Kernel) SystemMap() string { return filepath.Join(k.Dir, "System.map") }
 // the source of KVM.
 func (k Kernel) Tree() string { return filepath.Join(k.Dir, "tree") }
 
-// Release is what `uname -r` says in a guest that runs this kernel, and what
-// the version magic of its modules begins with.
-func (k Kernel) Release() (string, error) {
-	b, err := os.ReadFile(filepath.Join(k.Tree(), "include/config/kernel.release"))
-	return strings.TrimSpace(string(b)), err
-}
-
 // lapicKHz is our own source file in the kernel's tree: the parameter lapic_khz=.
 const lapicKHz = "lapic_khz.c"
 
