@@ -36,9 +36,14 @@ func handIn(t *testing.T, files map[string]string) *submission.Submission {
 
 func gradeMem(t *testing.T, ctx context.Context, sub *submission.Submission) *result.Report {
 	t.Helper()
+	return gradeLab(t, ctx, sub, result.Memory, t.TempDir())
+}
+
+func gradeLab(t *testing.T, ctx context.Context, sub *submission.Submission, lab result.Lab, dir string) *result.Report {
+	t.Helper()
 	rubric, err := result.LoadRubric(fixtures+"rubric.toml", Checks())
 	require.NoError(t, err)
-	return Grade(ctx, sub, Options{Rubric: rubric, Dir: t.TempDir(), Labs: []result.Lab{result.Memory}, Source: sub.Source})
+	return Grade(ctx, sub, Options{Rubric: rubric, Dir: dir, Labs: []result.Lab{lab}, Source: sub.Source})
 }
 
 // Where two answers are handed in the better one counts, and both are shown.
@@ -68,4 +73,26 @@ func TestEndedEarly(t *testing.T) {
 		assert.Contains(t, v.Message, "the time is up")
 	}
 	assert.True(t, r.Failed())
+}
+
+// The report is kept for who has to read it, and costs and gives nothing here.
+func TestReportIsKept(t *testing.T) {
+	dir := t.TempDir()
+	r := gradeLab(t, t.Context(), handIn(t, map[string]string{
+		"gpt-dump.txt": "submission/gpt-dump.txt", "docs/report.md": "submission/report.md"}), result.ByHand, dir)
+	require.Len(t, r.Verdicts, 1)
+	v := r.Verdicts[0]
+	assert.Equal(t, result.NotGraded, v.Outcome)
+	assert.Contains(t, v.Message, "by hand: docs/report.md")
+	assert.Zero(t, r.Max)
+	assert.InDelta(t, 10, r.Hand, 0)
+	require.Equal(t, []string{"evidence/report/read/docs/report.md"}, v.Evidence)
+	want, err := os.ReadFile(fixtures + "submission/report.md")
+	require.NoError(t, err)
+	kept, err := os.ReadFile(filepath.Join(dir, v.Evidence[0]))
+	require.NoError(t, err)
+	assert.Equal(t, want, kept)
+
+	r = gradeLab(t, t.Context(), handIn(t, map[string]string{"gpt-dump.txt": "submission/gpt-dump.txt"}), result.ByHand, t.TempDir())
+	assert.Equal(t, "there is no report among the files", r.Verdicts[0].Message)
 }

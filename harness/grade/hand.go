@@ -2,8 +2,11 @@ package grade
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
+	"virtlab/harness"
 	"virtlab/harness/result"
 	"virtlab/harness/submission"
 )
@@ -12,16 +15,34 @@ var handChecks = []result.Check{
 	{ID: "report.read", Lab: result.ByHand, Title: "the report, read by a person", Page: "docs/grading.md#by-hand"},
 }
 
-// hand lists what a person has to read.
+// hand keeps what a person has to read.
 func (g *grading) hand() {
-	files := g.answer.Files[submission.Report]
-	if len(files) == 0 {
-		g.settleAll(notGraded("there is no report among the files"), "report.read")
-		return
+	g.check("report.read", func(lab *harness.Lab, _ *result.Verdict) error {
+		files := g.answer.Files[submission.Report]
+		if len(files) == 0 {
+			return notGraded("there is no report among the files")
+		}
+		var names []string
+		for _, f := range files {
+			if err := g.keep(f, lab.Evidence); err != nil {
+				return err
+			}
+			names = append(names, f.Path)
+		}
+		return notGraded(fmt.Sprintf("by hand: %s", strings.Join(names, ", ")))
+	})
+}
+
+// keep copies a file of the submission below dir.
+func (g *grading) keep(f submission.File, dir string) error {
+	name := filepath.FromSlash(f.Path)
+	content, err := os.ReadFile(filepath.Join(g.sub.Dir, name))
+	if err != nil {
+		return err
 	}
-	var names []string
-	for _, f := range files {
-		names = append(names, f.Path)
+	to := filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
 	}
-	g.settleAll(notGraded(fmt.Sprintf("by hand: %s", strings.Join(names, ", "))), "report.read")
+	return os.WriteFile(to, content, 0o644)
 }
