@@ -38,9 +38,8 @@ func TestIODevice(t *testing.T) {
 				n    = 1 + lab.Rand.Uint32N(12)  // fits 32 bits
 				wrap = 13 + lab.Rand.Uint32N(12) // does not: the register wraps
 				bits = 1 + lab.Rand.Uint32N(0x7f)<<1
-				seed = lab.Rand.Uint32()
-				size = 1 + lab.Rand.IntN(edu.BufferSize-1)
 			)
+			seed, size := edu.DrawDMA(lab.Rand)
 			got := guest.MustTest("id", "live", live, "fact", n, "fact", wrap, "fact", 10, "factpoll", n, "irq", bits, "dma", seed, size)
 			assert.Equal(t, uint32(edu.Identification), guest.Number(got, "id"), "identification")
 			assert.Equal(t, ^live, guest.Number(got, "live"), "liveness answers the complement")

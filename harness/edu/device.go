@@ -7,6 +7,8 @@
 // function to it.
 package edu
 
+import "math/rand/v2"
+
 // PCI identity of the device.
 const (
 	Vendor   = 0x1234
@@ -116,4 +118,15 @@ func Pattern(seed uint32, n int) []byte {
 		data[i] = byte(x >> 24)
 	}
 	return data
+}
+
+// DrawDMA draws what to send to the device and back: the seed of a Pattern and its
+// length in bytes, up to what the driver's buffer takes. Its last byte is not 0,
+// because a buffer holds zeros before: a transfer that leaves the byte out must show.
+func DrawDMA(rand *rand.Rand) (seed uint32, size int) {
+	seed, size = rand.Uint32(), 1+rand.IntN(BufferSize-1)
+	for Pattern(seed, size)[size-1] == 0 {
+		seed++
+	}
+	return seed, size
 }

@@ -3,6 +3,7 @@ package edu
 import (
 	"hash/fnv"
 	"math/big"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -38,4 +39,13 @@ func TestPatternIsThatOfTheTestProgram(t *testing.T) {
 	assert.EqualValues(t, 0x25df67a3, sum.Sum32(), "dma_sum of testdata/reference.answers.txt")
 	assert.Equal(t, Pattern(1, 10), Pattern(0, 10))
 	assert.NotEqual(t, Pattern(1, 10), Pattern(2, 10))
+}
+
+func TestDrawDMA(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 2000 { // one in 256 would end in a zero
+		seed, size := DrawDMA(rng)
+		assert.True(t, 0 < size && size < BufferSize, "%d bytes", size)
+		assert.NotZero(t, Pattern(seed, size)[size-1], "what ends in a zero does not show that it was left out")
+	}
 }

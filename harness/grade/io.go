@@ -82,8 +82,9 @@ func (g *grading) io() {
 func (w *ioWork) prepare(g *grading, lab *harness.Lab) {
 	w.draw = ioDraw{
 		live: lab.Rand.Uint32(), n: 5 + lab.Rand.Uint32N(8), wrap: 13 + lab.Rand.Uint32N(12), // beyond any table that stops at 10!
-		bits: 2 + lab.Rand.Uint32N(0x7e)<<1, seed: lab.Rand.Uint32(), size: 1 + lab.Rand.IntN(edu.BufferSize-1),
+		bits: 2 + lab.Rand.Uint32N(0x7e)<<1,
 	}
+	w.draw.seed, w.draw.size = edu.DrawDMA(lab.Rand)
 	w.survey = edu.Survey(w.draw.live)
 	w.readOp(g)
 	if w.op != nil {
