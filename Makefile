@@ -15,8 +15,9 @@ COUNT    := 1
 GO_MIN   := $(shell sed -n 's/^go //p' go.mod)
 
 # What the labs' tests understand; see help below.
-LABFLAGS = $(if $(UNSANDBOXED),-unsandboxed) $(if $(SUBMISSION),-submission '$(abspath $(SUBMISSION))') $(if $(SEED),-seed $(SEED)) $(if $(ACCEL),-accel $(ACCEL))
-RUNFLAG  = $(if $(RUN),-run '$(RUN)')
+# value: a dollar in a regular expression or a path is no variable of make's.
+LABFLAGS = $(if $(UNSANDBOXED),-unsandboxed) $(if $(SUBMISSION),-submission '$(abspath $(value SUBMISSION))') $(if $(SEED),-seed $(SEED)) $(if $(ACCEL),-accel $(ACCEL))
+RUNFLAG  = $(if $(RUN),-run '$(value RUN)')
 # Wrong solutions take minutes, and tell about the house: make labs leaves them to make test.
 QUICK    = $(if $(RUN),,-skip 'Mutants$$')
 EVIDENCE = -artifacts -outputdir '$(CURDIR)/$(OUT)/artifacts'
@@ -65,7 +66,7 @@ test-slurm: setup
 
 ## bench: measure the VMMs; benchstat's summary of out/bench.txt at the end
 bench: setup fresh
-	@go test -timeout $(TIMEOUT) -run '^$$' -bench '$(BENCH)' -benchtime 1x -count $(COUNT) ./labs $(LABFLAGS) | tee $(OUT)/bench.txt
+	@go test -timeout $(TIMEOUT) -run '^$$' -bench '$(value BENCH)' -benchtime 1x -count $(COUNT) ./labs $(LABFLAGS) | tee $(OUT)/bench.txt
 	@go tool benchstat $(OUT)/bench.txt
 
 ## fuzz: each fuzz target for FUZZTIME
