@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"virtlab/harness/machine"
 	"virtlab/harness/result"
 	"virtlab/harness/submission"
 )
@@ -183,7 +184,7 @@ func copyTree(from, to string) error {
 		case e.IsDir():
 			return os.MkdirAll(filepath.Join(to, rel), 0o755)
 		case e.Type().IsRegular():
-			return copyFile(path, filepath.Join(to, rel))
+			return machine.Copy(filepath.Join(to, rel), path)
 		}
 		return nil
 	})

@@ -1,9 +1,6 @@
 package class
 
 import (
-	"errors"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -42,18 +39,4 @@ func real(path string) string {
 		}
 		abs, rest = filepath.Dir(abs), filepath.Join(filepath.Base(abs), rest)
 	}
-}
-
-func copyFile(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.Create(to)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
 }

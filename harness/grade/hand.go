@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"virtlab/harness"
+	"virtlab/harness/machine"
 	"virtlab/harness/result"
 	"virtlab/harness/submission"
 )
@@ -36,13 +37,9 @@ func (g *grading) hand() {
 // keep copies a file of the submission below dir.
 func (g *grading) keep(f submission.File, dir string) error {
 	name := filepath.FromSlash(f.Path)
-	content, err := os.ReadFile(filepath.Join(g.sub.Dir, name))
-	if err != nil {
-		return err
-	}
 	to := filepath.Join(dir, name)
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(to, content, 0o644)
+	return machine.Copy(to, filepath.Join(g.sub.Dir, name))
 }

@@ -107,6 +107,9 @@ func lastLines(s string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
+// Copy copies a file of the host with its permissions.
+func Copy(dst, src string) error { return Upload(context.Background(), Host, src, dst) }
+
 // Upload copies the host's file src to dst on m.
 func Upload(ctx context.Context, m Machine, src, dst string) error {
 	f, err := os.Open(src)
