@@ -24,6 +24,7 @@ func TestLines(t *testing.T) {
 	p.Ended(ended("ada", 78.5, 6100*time.Millisecond))
 	kept := ended("bob", 90, 0)
 	kept.Kept = true
+	kept.Report.Verdicts = []result.Verdict{{Check: result.Check{ID: "mem.module"}, Outcome: result.Fail}}
 	p.Ended(kept)
 	p.Ended(Ending{Name: "eve\x1b[2J\u202etxt", Err: errors.New("no space\nleft")})
 	broken := ended("zoe", 0, time.Second)
@@ -33,7 +34,7 @@ func TestLines(t *testing.T) {
 	assert.Equal(t, strings.Join([]string{
 		"12 submissions, 2 at a time (2 CPUs), seed 42",
 		"[ 1/12] ada  78.5/90 points  6.1 s",
-		"[ 2/12] bob  90/90 points  kept",
+		"[ 2/12] bob  90/90 points, fails mem.module  kept",
 		"[ 3/12] eve␛[2J[U+202E]txt  grading failed: no space  0.0 s",
 		"[ 4/12] zoe  grading failed: the grader died  1.0 s",
 		"",

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"virtlab/harness/result"
 )
@@ -68,5 +69,9 @@ func Reason(r *result.Report) string {
 }
 
 func points(r *result.Report) string {
-	return fmt.Sprintf("%s/%s points", result.Points(r.Score), result.Points(r.Max))
+	s := fmt.Sprintf("%s/%s points", result.Points(r.Score), result.Points(r.Max))
+	if failed := r.Unpriced(); len(failed) > 0 {
+		s += ", fails " + strings.Join(failed, ", ")
+	}
+	return s
 }

@@ -47,7 +47,7 @@ const bom = "\ufeff"
 
 // GradesCSV is a class as a table, RFC 4180, in UTF-8: a line for each report
 // with its score, the score of each lab and the points of each check; a word in
-// place of points where there are none (error, not graded).
+// place of points where there are none (error, not graded, fail of a check without).
 func GradesCSV(reports []*Report) ([]byte, error) {
 	labs, checks := columns(reports)
 	header := []string{"name", "student", "id", "score", "max", "by_hand", "status"}
@@ -111,11 +111,11 @@ func (r *Report) Status() string {
 	return "graded"
 }
 
-// mark is what stands for a check in a table: its points, or why it has none.
+// mark is what stands for a check in a table: its points, or why it has none to show.
 func (r *Report) mark(id string) string {
 	for i := range r.Verdicts {
 		if v := &r.Verdicts[i]; v.ID == id {
-			if v.ByHand() || v.Outcome == NotGraded || v.Outcome == Broken {
+			if v.ByHand() || v.Outcome == NotGraded || v.Outcome == Broken || v.Outcome == Fail && v.Max == 0 {
 				return v.word()
 			}
 			return Points(v.Points)

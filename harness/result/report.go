@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -218,11 +219,25 @@ func order(l Lab) int {
 // name.
 func (r *Report) who() string { return Line(cmp.Or(r.Student, r.Source, r.Name)) }
 
+// Unpriced are the checks that failed and have no points to lose, so that the score
+// does not show it.
+func (r *Report) Unpriced() (ids []string) {
+	for i := range r.Verdicts {
+		if v := &r.Verdicts[i]; v.Outcome == Fail && v.Max == 0 {
+			ids = append(ids, v.ID)
+		}
+	}
+	return ids
+}
+
 // Summary says in one line what the report comes to.
 func (r *Report) Summary() string {
 	s := fmt.Sprintf("%s of %s points", Points(r.Score), Points(r.Max))
 	if r.Hand > 0 {
 		s += fmt.Sprintf(", %s more by hand", Points(r.Hand))
+	}
+	if failed := r.Unpriced(); len(failed) > 0 {
+		s += fmt.Sprintf("; failed without points to lose: %s", strings.Join(failed, ", "))
 	}
 	if r.Failed() {
 		s += "; " + mustRepeat

@@ -1,7 +1,10 @@
 package result_test
 
 import (
+	"bytes"
+	"encoding/csv"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -51,6 +54,26 @@ func TestFailed(t *testing.T) {
 	assert.True(t, r.Failed())
 	assert.Contains(t, r.Summary(), "has to be repeated")
 	assert.True(t, sample().Failed(), "an error of one check is enough")
+}
+
+// What fails without points to lose shows wherever the score does.
+func TestUnpriced(t *testing.T) {
+	r := graded()
+	assert.Empty(t, r.Unpriced(), "not graded is no failure, and cpu.transform shows in the score")
+	i := slices.IndexFunc(r.Verdicts, func(v result.Verdict) bool { return v.ID == "mem.module" })
+	r.Verdicts[i].Outcome = result.Fail
+	assert.Equal(t, []string{"mem.module"}, r.Unpriced())
+	assert.Contains(t, r.Summary(), "; failed without points to lose: mem.module")
+
+	class := []*result.Report{r}
+	page, err := result.IndexHTML(class)
+	require.NoError(t, err)
+	assert.Contains(t, string(page), "<td>graded<br>fails <code>mem.module</code></td>")
+	table, err := result.GradesCSV(class)
+	require.NoError(t, err)
+	rows, err := csv.NewReader(bytes.NewReader(table)).ReadAll()
+	require.NoError(t, err)
+	assert.Equal(t, "fail", rows[1][slices.Index(rows[0], "mem.module")])
 }
 
 // graded is the sample without what failed of the grader.
