@@ -2,9 +2,11 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -33,16 +35,67 @@ func TestStolenTimeDoesNotCount(t *testing.T) {
 	if _, err := os.Stat("/proc/self/schedstat"); err != nil {
 		t.Skipf("this kernel does not tell how long a thread waited: %v", err)
 	}
-	pid := 0
-	for range 3 * runtime.NumCPU() {
-		busy := exec.CommandContext(t.Context(), "sh", "-c", "while :; do :; done")
-		if err := busy.Start(); err != nil {
-			t.Skipf("no shell: %v", err)
-		}
-		t.Cleanup(func() { _ = busy.Process.Kill(); _ = busy.Wait() })
-		pid = busy.Process.Pid
-	}
+	pid := crowd(t)
 	w := stopwatch{vmm: pid, start: time.Now(), stolen: stolen(pid)}
 	time.Sleep(500 * time.Millisecond)
 	assert.Less(t, w.elapsed(), 400*time.Millisecond, "a third of the time was its own")
+}
+
+func TestGuestTimeout(t *testing.T) {
+	if _, err := os.Stat("/proc/self/schedstat"); err != nil {
+		t.Skipf("this kernel does not tell how long a thread waited: %v", err)
+	}
+	late := errors.New("late")
+	const d = 200 * time.Millisecond
+	start := time.Now()
+	ctx, cancel := GuestTimeout(t.Context(), machine.Host, d, late)
+	defer cancel()
+	<-ctx.Done()
+	assert.Equal(t, late, context.Cause(ctx))
+	assert.GreaterOrEqual(t, time.Since(start), d)
+
+	start = time.Now()
+	ctx, cancel = GuestTimeout(t.Context(), process{machine.Host, crowd(t)}, d, late)
+	defer cancel()
+	<-ctx.Done()
+	assert.Equal(t, late, context.Cause(ctx))
+	assert.Greater(t, time.Since(start), 3*d/2, "it had a third of the time")
+
+	ctx, cancel = GuestTimeout(t.Context(), machine.Host, time.Hour, late)
+	cancel()
+	assert.Equal(t, context.Canceled, context.Cause(ctx))
+}
+
+// process is a machine that is a process of the host.
+type process struct {
+	machine.Machine
+	pid int
+}
+
+func (p process) Pid() int { return p.pid }
+
+// crowd starts more busy processes than there are CPUs, each below a shell as a VMM
+// is below its sandbox, and gives the number of one of the shells.
+func crowd(t *testing.T) (pid int) {
+	t.Helper()
+	for range 3 * runtime.NumCPU() {
+		shell := exec.CommandContext(t.Context(), "sh", "-c", "sh -c 'while :; do :; done'; true")
+		shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := shell.Start(); err != nil {
+			t.Skipf("no shell: %v", err)
+		}
+		pid = shell.Process.Pid
+		t.Cleanup(func() { _ = syscall.Kill(-shell.Process.Pid, syscall.SIGKILL); _ = shell.Wait() })
+	}
+	require.Eventually(t, func() bool { return len(family(pid)) == 2 }, 10*time.Second, time.Millisecond)
+	return pid
+}
+
+func TestSteal(t *testing.T) {
+	// Two CPUs; of one the machine below took 3.5 s, of the other 1.5 s.
+	const stat = "cpu  100 0 20 3000 5 0 0 500 0 0\n" +
+		"cpu0 50 0 10 1500 2 0 0 350 0 0\ncpu1 50 0 10 1500 3 0 0 150 0 0\nintr 12 3\n"
+	assert.Equal(t, 2500*time.Millisecond, steal(stat))
+	assert.Zero(t, steal(""))
+	assert.Zero(t, steal("cpu0 50 0 10\n"), "a kernel before 2.6.11 does not say")
 }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 // started by another name it is one of these.
 var tools = map[string]func(args []string) error{
 	"dmesg":    func([]string) error { return dmesg(os.Stdout) },
+	"mknod":    mknod,
 	"modprobe": modprobe,
 	"poweroff": func([]string) error { return unix.Kill(1, unix.SIGTERM) },
 	"rmmod":    rmmod,
@@ -32,7 +34,11 @@ var tools = map[string]func(args []string) error{
 
 // inProcess are the tools that PID 1 runs itself when a client asks for them: they
 // end at once, and starting another Go program takes an emulated CPU 15 to 40 ms.
-var inProcess = map[string]func(w io.Writer) error{"dmesg": dmesg, "uname": uname}
+var inProcess = map[string]func(args []string, w io.Writer) error{
+	"dmesg": func(_ []string, w io.Writer) error { return dmesg(w) },
+	"mknod": func(args []string, _ io.Writer) error { return mknod(args) },
+	"uname": func(_ []string, w io.Writer) error { return uname(w) },
+}
 
 func main() {
 	if tool := tools[filepath.Base(os.Args[0])]; tool != nil {
@@ -203,6 +209,26 @@ func uname(w io.Writer) error {
 	}
 	_, err := fmt.Fprintln(w, unix.ByteSliceToString(u.Sysname[:]), unix.ByteSliceToString(u.Release[:]))
 	return err
+}
+
+// mknod makes a character device. One that is there stays.
+func mknod(args []string) error {
+	if len(args) != 4 || args[1] != "c" {
+		return errors.New("usage: mknod PATH c MAJOR MINOR")
+	}
+	major, err := strconv.ParseUint(args[2], 10, 12) // as many bits as Linux has for them
+	if err != nil {
+		return fmt.Errorf("mknod: major number: %w", err)
+	}
+	minor, err := strconv.ParseUint(args[3], 10, 20)
+	if err != nil {
+		return fmt.Errorf("mknod: minor number: %w", err)
+	}
+	err = unix.Mknod(args[0], unix.S_IFCHR|0o666, int(unix.Mkdev(uint32(major), uint32(minor))))
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("mknod: %s: %w", args[0], err)
+	}
+	return nil
 }
 
 // sleep sleeps for a number of seconds.

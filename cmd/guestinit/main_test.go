@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -32,4 +34,23 @@ func FuzzParseCommandLine(f *testing.F) {
 		}
 		require.Equal(t, len(strings.Fields(line)), n, "no word is lost")
 	})
+}
+
+func TestMknod(t *testing.T) {
+	there := filepath.Join(t.TempDir(), "edu")
+	require.NoError(t, os.WriteFile(there, []byte("mine"), 0o644))
+	// Without the right to make nodes the kernel still says first that it is there.
+	require.NoError(t, mknod([]string{there, "c", "248", "0"}))
+	b, err := os.ReadFile(there)
+	require.NoError(t, err)
+	assert.Equal(t, "mine", string(b))
+	for want, args := range map[string][]string{
+		"usage":        {there, "b", "8", "0"},
+		"major number": {there, "c", "5000", "0"},
+		"minor number": {there, "c", "248", "-1"},
+		"mknod: ":      {there + "/sub", "c", "1", "3"},
+	} {
+		assert.ErrorContains(t, mknod(args), want)
+	}
+	assert.ErrorContains(t, mknod([]string{there, "c", "248"}), "usage")
 }

@@ -216,7 +216,7 @@ func execute(ch ssh.Channel, req *ssh.Request, env []string) *process {
 	if tool := inProcess[words[1]]; tool != nil {
 		go func() {
 			status := 0
-			if err := tool(ch); err != nil {
+			if err := tool(words[2:], ch); err != nil {
 				fmt.Fprintln(ch.Stderr(), err)
 				status = 1
 			}

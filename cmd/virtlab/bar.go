@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"time"
 	"unsafe"
@@ -24,7 +23,6 @@ import (
 // any driver: in the guest of a student's QEMU it is the grader's own hand.
 func runBar(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs := flag.NewFlagSet("bar", flag.ContinueOnError)
-	nodes := fs.String("nodes", "", "make the device nodes in this `list` where they are missing, and do nothing else: /dev/edu=248,...")
 	pace := fs.Bool("pace", false, "keep the CPU from being idle, with the lowest priority there is, until killed")
 	file := fs.String("file", "", "what to map, a device's resource0 in sysfs; default: the edu device's")
 	if err := parseFlags(fs, args, stderr, 0); err != nil {
@@ -32,9 +30,6 @@ func runBar(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	}
 	if *pace {
 		return spin(ctx)
-	}
-	if *nodes != "" {
-		return makeNodes(strings.Split(*nodes, ","))
 	}
 	scripts, err := edu.ReadScripts(os.Stdin)
 	if err != nil {
@@ -86,23 +81,6 @@ func spin(ctx context.Context) error {
 			return nil
 		}
 	}
-}
-
-// makeNodes makes character devices, "PATH=MAJOR", with minor number 0. One that
-// is there stays.
-func makeNodes(list []string) error {
-	for _, spec := range list {
-		path, number, _ := strings.Cut(spec, "=")
-		major, err := strconv.ParseUint(number, 10, 12) // as many bits as Linux has for it
-		if err != nil {
-			return fmt.Errorf("-nodes %s: want PATH=MAJOR: %w", spec, err)
-		}
-		err = unix.Mknod(path, unix.S_IFCHR|0o666, int(unix.Mkdev(uint32(major), 0)))
-		if err != nil && !errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("making %s: %w", path, err)
-		}
-	}
-	return nil
 }
 
 // findPCI finds the one device of that vendor and device number below root.

@@ -74,17 +74,3 @@ func TestFindPCI(t *testing.T) {
 	_, err = findPCI(root, edu.Vendor, edu.Device)
 	assert.ErrorContains(t, err, "there are 2")
 }
-
-func TestMakeNodes(t *testing.T) {
-	there := filepath.Join(t.TempDir(), "edu")
-	require.NoError(t, os.WriteFile(there, []byte("mine"), 0o644))
-	// Without the right to make nodes the kernel still says first that it is there.
-	require.NoError(t, makeNodes([]string{there + "=248"}))
-	b, err := os.ReadFile(there)
-	require.NoError(t, err)
-	assert.Equal(t, "mine", string(b))
-	for _, spec := range []string{"/dev/edu", "/dev/edu=", "/dev/edu=x", "/dev/edu=5000", "/dev/edu=-1"} {
-		assert.ErrorContains(t, makeNodes([]string{spec}), "want PATH=MAJOR", spec)
-	}
-	assert.ErrorContains(t, makeNodes([]string{there + "/sub=1"}), "making")
-}

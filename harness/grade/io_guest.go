@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,8 +19,8 @@ import (
 	"virtlab/harness/result"
 )
 
-// Limits of what a student's code may take. On an idle machine everything but
-// the boot takes a second or two.
+// Limits of what a student's code may take, in the guest's own time
+// (harness.GuestTimeout). Everything but the boot takes a second or two.
 const (
 	sideTime   = 90 * time.Second // for all that is done in one guest
 	testTime   = 20 * time.Second // for a run of the test program
@@ -79,13 +80,16 @@ func (s *ioSide) run(g *grading) result.Stage {
 	s.functions, s.seen = map[string]error{}, map[string]string{}
 	r := g.recorder(s.name)
 	s.boot = r.run(func(lab *harness.Lab) error {
-		var cancel context.CancelFunc
-		lab.Ctx, cancel = context.WithTimeoutCause(lab.Ctx, sideTime, fmt.Errorf("not done after %s", sideTime))
-		defer cancel()
 		s.lab = lab
+		late := fmt.Errorf("not done after %s", sideTime)
+		var cancel context.CancelFunc
+		lab.Ctx, cancel = context.WithTimeoutCause(lab.Ctx, 4*sideTime, late)
+		defer cancel()
 		if err := s.start(); err != nil {
 			return err
 		}
+		lab.Ctx, cancel = harness.GuestTimeout(lab.Ctx, s.guest, sideTime, late)
+		defer cancel()
 		s.steps()
 		return nil
 	})
@@ -310,13 +314,14 @@ func (s *ioSide) charDevices() chars {
 
 // makeNodes makes the nodes that are missing, as the course's mknod does.
 func (s *ioSide) makeNodes(added chars) error {
-	list := nodes(s.work.opened, added)
-	if len(list) == 0 {
-		return nil
-	}
-	_, errs, err := s.collect(stepTime, machine.Cmd{Args: []string{s.lab.Program(s.guest, "virtlab"), "bar", "-nodes", strings.Join(list, ",")}})
-	if err != nil {
-		return fmt.Errorf("making device nodes: %w: %s", err, errs)
+	for _, n := range nodes(s.work.opened, added) {
+		err := s.do("making "+n.path, func(ctx context.Context) error {
+			_, err := machine.Run(ctx, s.guest, "mknod", n.path, "c", strconv.Itoa(n.major), "0")
+			return err
+		})
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

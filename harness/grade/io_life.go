@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"virtlab/harness"
 	"virtlab/harness/machine"
 )
 
@@ -19,7 +20,7 @@ func (s *ioSide) do(what string, f func(context.Context) error) error {
 	if s.dead != nil {
 		return s.dead
 	}
-	ctx, cancel := context.WithTimeoutCause(s.lab.Ctx, stepTime, fmt.Errorf("%s was not done after %s", what, stepTime))
+	ctx, cancel := harness.GuestTimeout(s.lab.Ctx, s.guest, stepTime, fmt.Errorf("%s was not done after %s", what, stepTime))
 	defer cancel()
 	return s.notice(f(ctx))
 }
@@ -30,7 +31,7 @@ func (s *ioSide) notice(err error) error {
 	if err == nil || errors.As(err, &exit) && exit.Signal == "" {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(s.lab.Ctx, lifeSign, fmt.Errorf("the guest has not answered for %s since", lifeSign))
+	ctx, cancel := harness.GuestTimeout(s.lab.Ctx, s.guest, lifeSign, fmt.Errorf("the guest has not answered for %s since", lifeSign))
 	defer cancel()
 	if _, gone := machine.Run(ctx, s.guest, "uname"); gone != nil {
 		s.dead = fmt.Errorf("%w (%w)", err, gone)
@@ -48,7 +49,7 @@ func (s *ioSide) collect(limit time.Duration, cmd machine.Cmd) (stdout, stderr s
 	if s.dead != nil {
 		return "", "", s.dead
 	}
-	ctx, cancel := context.WithTimeoutCause(s.lab.Ctx, limit, fmt.Errorf("had not ended after %s, and was killed", limit))
+	ctx, cancel := harness.GuestTimeout(s.lab.Ctx, s.guest, limit, fmt.Errorf("had not ended after %s, and was killed", limit))
 	defer cancel()
 	ctx, flooded := context.WithCancelCause(ctx)
 	defer flooded(nil)

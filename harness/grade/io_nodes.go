@@ -59,9 +59,15 @@ func (c chars) String() string {
 // devPath is a device node in a C program's text.
 var devPath = regexp.MustCompile(`"/dev/([A-Za-z0-9_][A-Za-z0-9_.-]{0,60})"`)
 
+// node is a character device with the minor number 0.
+type node struct {
+	path  string
+	major int
+}
+
 // nodes are the device nodes that a program needs: those it names, and the
 // course's. A node of the name of a device is for that one.
-func nodes(source string, added chars) (all []string) {
+func nodes(source string, added chars) (all []node) {
 	names := []string{"edu"}
 	for _, m := range devPath.FindAllStringSubmatch(source, 64) {
 		names = append(names, m[1])
@@ -69,7 +75,7 @@ func nodes(source string, added chars) (all []string) {
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
 		if major := added.majorFor(name); major > 0 {
-			all = append(all, fmt.Sprintf("/dev/%s=%d", name, major))
+			all = append(all, node{"/dev/" + name, major})
 		}
 	}
 	return all

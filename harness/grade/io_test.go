@@ -155,8 +155,8 @@ func TestChars(t *testing.T) {
 	after := parseChars("Character devices:\n  1 mem\n 10 misc\n248 pci_edu\n247 other\n\nBlock devices:\n259 new\n", " 63 vga_arbiter\n 62 edu_misc\n")
 	added := after.without(before)
 	assert.Equal(t, "edu_misc (major 0), other (major 247), pci_edu (major 248)", added.String())
-	assert.Equal(t, []string{"/dev/edu=247", "/dev/pci_edu=248"}, nodes(`open("/dev/pci_edu", O_RDWR); x = "/dev/../etc"; "/dev/"; printf("/dev/edu failed")`, added))
-	assert.Equal(t, []string{"/dev/edu=247"}, nodes("", added))
+	assert.Equal(t, []node{{"/dev/edu", 247}, {"/dev/pci_edu", 248}}, nodes(`open("/dev/pci_edu", O_RDWR); x = "/dev/../etc"; "/dev/"; printf("/dev/edu failed")`, added))
+	assert.Equal(t, []node{{"/dev/edu", 247}}, nodes("", added))
 	assert.Empty(t, nodes(`"/dev/edu"`, chars{"edu_misc": 0}), "it has its node")
 }
 
