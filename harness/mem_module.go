@@ -52,7 +52,7 @@ const (
 // RunModule loads a module, a file of the host, in L2. At each hypercall 22 it makes, L2 is
 // kept in the hypercall; what it printed until then is compared with memory, while all that
 // the module uses is still there. It may do anything to L2 and take no more than the
-// deadline.
+// deadline, in L1's own time.
 func (l *Lab) RunModule(l1, l2 *guest.Guest, ko string, deadline time.Duration, params ...string) *ModuleRun {
 	l.t.Helper()
 	file := wire.ModuleDir + "/" + filepath.Base(ko)
@@ -63,7 +63,7 @@ func (l *Lab) RunModule(l1, l2 *guest.Guest, ko string, deadline time.Duration, 
 	v := &visit{lab: l, l1: l1, l2: l2, guestLog: guestLog, hostLog: l.newDmesg(l1), printed: len(l2.Console().Text())}
 	v.hold(1)
 
-	ctx, cancel := context.WithTimeoutCause(l.Ctx, deadline, fmt.Errorf("it is still being loaded after %s", deadline.Round(time.Second)))
+	ctx, cancel := GuestTimeout(l.Ctx, l1, deadline, fmt.Errorf("it is still being loaded after %s", deadline.Round(time.Second)))
 	defer cancel()
 	loaded := make(chan struct{})
 	go func() {
@@ -175,7 +175,7 @@ func (v *visit) finish(err error, module string) {
 		v.run.Ended = true
 		return
 	}
-	ctx, cancel := context.WithTimeout(v.lab.Ctx, unloadTime)
+	ctx, cancel := GuestTimeout(v.lab.Ctx, v.l1, unloadTime, fmt.Errorf("no answer after %s", unloadTime))
 	defer cancel()
 	log, lost := v.l2.Dmesg(ctx)
 	if lost != nil {
@@ -224,7 +224,7 @@ func (v *visit) blame(err error) error {
 // askL1 demands a sign of life of L1.
 func (v *visit) askL1() {
 	v.lab.must(context.Cause(v.lab.Ctx))
-	ctx, cancel := context.WithTimeout(v.lab.Ctx, unloadTime)
+	ctx, cancel := GuestTimeout(v.lab.Ctx, v.l1, unloadTime, fmt.Errorf("no answer after %s", unloadTime))
 	defer cancel()
 	_, err := machine.Run(ctx, v.l1, "uname")
 	v.lab.must(err)
@@ -236,7 +236,7 @@ func (v *visit) lastWords() string {
 }
 
 func (v *visit) unload(module string) error {
-	ctx, cancel := context.WithTimeoutCause(v.lab.Ctx, unloadTime, fmt.Errorf("it is still being unloaded after %s", unloadTime))
+	ctx, cancel := GuestTimeout(v.lab.Ctx, v.l1, unloadTime, fmt.Errorf("it is still being unloaded after %s", unloadTime))
 	defer cancel()
 	_, err := machine.Run(ctx, v.l2, "rmmod", module)
 	if err == nil {
