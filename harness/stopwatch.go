@@ -15,28 +15,37 @@ import (
 // stopwatch measures the time that a guest had: time in which it waited for a CPU
 // of the host does not count, so that a busy host makes nobody late.
 type stopwatch struct {
-	vmm    int // process id; 0 where the machine is not a guest on the host
-	start  time.Time
-	stolen time.Duration // at the start
+	vmm     int // process id; 0 where the machine is not a guest on the host
+	start   time.Time
+	threads map[string]schedstat // of the VMM, at the start
+	steal   time.Duration        // at the start
+	waited  time.Duration        // since the start, as far as it has been seen
 }
 
 // startStopwatch starts one for m.
-func startStopwatch(m machine.Machine) stopwatch {
-	w := stopwatch{start: time.Now()}
+func startStopwatch(m machine.Machine) *stopwatch {
+	w := &stopwatch{start: time.Now()}
 	if g, ok := m.(interface{ Pid() int }); ok {
 		w.vmm = g.Pid()
 	}
-	w.stolen = stolen(w.vmm)
+	if w.vmm != 0 {
+		w.threads, w.steal = threads(w.vmm), steal()
+	}
 	return w
 }
 
 // elapsed is the time since the start that the guest had.
-func (w stopwatch) elapsed() time.Duration {
-	return time.Since(w.start) - (stolen(w.vmm) - w.stolen)
+func (w *stopwatch) elapsed() time.Duration {
+	if w.vmm == 0 {
+		return time.Since(w.start)
+	}
+	// A list of threads may lack some: what was seen once has been waited.
+	w.waited = max(w.waited, busiestWait(w.threads, threads(w.vmm)))
+	return time.Since(w.start) - w.waited - (steal() - w.steal)
 }
 
 // wait waits until that much time has elapsed, or the context's error.
-func (w stopwatch) wait(ctx context.Context, d time.Duration) error {
+func (w *stopwatch) wait(ctx context.Context, d time.Duration) error {
 	for {
 		left := d - w.elapsed()
 		if left <= 0 {
@@ -69,32 +78,42 @@ func GuestTimeout(ctx context.Context, m machine.Machine, d time.Duration, cause
 	return ctx, func() { cancel(context.Canceled) }
 }
 
-// stolen is how long the busiest thread of a process and of what it started, a
-// VMM's virtual CPU, has waited for a CPU of the host while it could have run, and
-// how long the host's own CPUs were taken from it. It is 0 where the kernel does
-// not say.
-func stolen(pid int) (waited time.Duration) {
-	if pid == 0 {
-		return 0
-	}
-	var busiest int64 = -1
+// schedstat is how long a thread ran, and waited for a CPU while it could have run
+// (Documentation/scheduler/sched-stats.rst).
+type schedstat struct{ ran, waited time.Duration }
+
+// threads are those of a process and of what it started, by their files in /proc;
+// none where the kernel does not say.
+func threads(pid int) map[string]schedstat {
+	all := map[string]schedstat{}
 	for _, pid := range family(pid) {
-		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-		for _, file := range threads {
-			// Documentation/scheduler/sched-stats.rst: nanoseconds on a CPU, and
-			// waiting for one.
-			var ran, delayed int64
+		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+		for _, file := range files {
+			var s schedstat
 			text, err := os.ReadFile(file)
 			if err != nil {
 				continue
 			}
-			if _, err := fmt.Sscan(string(text), &ran, &delayed); err == nil && ran > busiest {
-				busiest, waited = ran, time.Duration(delayed)
+			if _, err := fmt.Sscan(string(text), (*int64)(&s.ran), (*int64)(&s.waited)); err == nil {
+				all[file] = s
 			}
 		}
 	}
-	stat, _ := os.ReadFile("/proc/stat")
-	return waited + steal(string(stat))
+	return all
+}
+
+// busiestWait is how long the busiest thread between two looks, a VMM's virtual CPU,
+// waited for a CPU of the host.
+func busiestWait(before, after map[string]schedstat) (waited time.Duration) {
+	busiest := time.Duration(-1)
+	for file, now := range after {
+		then := before[file]
+		w := now.waited - then.waited
+		if busy := now.ran - then.ran + w; busy > busiest {
+			busiest, waited = busy, w
+		}
+	}
+	return waited
 }
 
 // family is a process and its descendants: in a sandbox the VMM is not the process
@@ -115,9 +134,15 @@ func family(pid int) []int {
 	return all
 }
 
-// steal is how long each CPU was taken away, on average, by the machine below, as
-// /proc/stat (proc(5)) has it.
-func steal(stat string) time.Duration {
+// steal is how long the machine below has taken each of this one's CPUs away, on
+// average.
+func steal() time.Duration {
+	stat, _ := os.ReadFile("/proc/stat")
+	return stealIn(string(stat))
+}
+
+// stealIn reads it from the text of /proc/stat (proc(5)).
+func stealIn(stat string) time.Duration {
 	const stealColumn, userHz = 8, 100
 	var ticks, cpus int64
 	for line := range strings.Lines(stat) {

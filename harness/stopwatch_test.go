@@ -36,7 +36,7 @@ func TestStolenTimeDoesNotCount(t *testing.T) {
 		t.Skipf("this kernel does not tell how long a thread waited: %v", err)
 	}
 	pid := crowd(t)
-	w := stopwatch{vmm: pid, start: time.Now(), stolen: stolen(pid)}
+	w := startStopwatch(process{machine.Host, pid})
 	time.Sleep(500 * time.Millisecond)
 	assert.Less(t, w.elapsed(), 400*time.Millisecond, "a third of the time was its own")
 }
@@ -91,11 +91,25 @@ func crowd(t *testing.T) (pid int) {
 	return pid
 }
 
+// A process that starts others while it is looked at may be listed without them.
+func TestStopwatchNeverGoesBack(t *testing.T) {
+	const vcpu, loader = "/proc/7/task/8/schedstat", "/proc/7/task/7/schedstat"
+	before := map[string]schedstat{loader: {ran: 5 * time.Second, waited: 9 * time.Second}, vcpu: {ran: time.Second, waited: time.Second}}
+	after := map[string]schedstat{loader: {ran: 5 * time.Second, waited: 9 * time.Second}, vcpu: {ran: 3 * time.Second, waited: 4 * time.Second}}
+	assert.Equal(t, 3*time.Second, busiestWait(before, after), "not what the other one had waited before")
+	assert.Zero(t, busiestWait(before, nil))
+	assert.Zero(t, busiestWait(before, map[string]schedstat{loader: before[loader]}))
+
+	w := &stopwatch{vmm: os.Getpid(), start: time.Now().Add(-time.Minute), waited: 20 * time.Second, steal: steal()}
+	assert.InDelta(t, 40*time.Second, w.elapsed(), float64(10*time.Second))
+	assert.GreaterOrEqual(t, w.waited, 20*time.Second)
+}
+
 func TestSteal(t *testing.T) {
 	// Two CPUs; of one the machine below took 3.5 s, of the other 1.5 s.
 	const stat = "cpu  100 0 20 3000 5 0 0 500 0 0\n" +
 		"cpu0 50 0 10 1500 2 0 0 350 0 0\ncpu1 50 0 10 1500 3 0 0 150 0 0\nintr 12 3\n"
-	assert.Equal(t, 2500*time.Millisecond, steal(stat))
-	assert.Zero(t, steal(""))
-	assert.Zero(t, steal("cpu0 50 0 10\n"), "a kernel before 2.6.11 does not say")
+	assert.Equal(t, 2500*time.Millisecond, stealIn(stat))
+	assert.Zero(t, stealIn(""))
+	assert.Zero(t, stealIn("cpu0 50 0 10\n"), "a kernel before 2.6.11 does not say")
 }
