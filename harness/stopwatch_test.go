@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"virtlab/harness/machine"
+	"virtlab/harness/sandbox"
 )
 
 func TestStopwatchWithoutAGuestIsAWatch(t *testing.T) {
@@ -112,4 +113,24 @@ func TestSteal(t *testing.T) {
 	assert.Equal(t, 2500*time.Millisecond, stealIn(stat))
 	assert.Zero(t, stealIn(""))
 	assert.Zero(t, stealIn("cpu0 50 0 10\n"), "a kernel before 2.6.11 does not say")
+}
+
+// A VMM in a sandbox is waited for like another: it is below the process that was
+// started.
+func TestStopwatchSeesIntoASandbox(t *testing.T) {
+	if err := sandbox.Available(); err != nil {
+		t.Skipf("not graded: %v", err)
+	}
+	p, err := sandbox.Machine(sandbox.VMM).Start(t.Context(), machine.Cmd{Args: []string{"sh", "-c", "while :; do :; done"}})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = p.Kill(); _ = p.Wait() })
+	require.NotZero(t, machine.Pid(p))
+	assert.Eventually(t, func() bool {
+		for _, s := range threads(machine.Pid(p)) {
+			if s.ran > 200*time.Millisecond {
+				return true
+			}
+		}
+		return false
+	}, 30*time.Second, 10*time.Millisecond, "the shell is busy, bubblewrap is not")
 }

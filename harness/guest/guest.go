@@ -254,7 +254,7 @@ func (g *Guest) Name() string { return g.name }
 // Console is the guest's console.
 func (g *Guest) Console() *Console { return g.console }
 
-// Pid is the VMM's process id where the VMM runs on the host, else 0.
+// Pid is the VMM's process id where it runs on the host (machine.Pid), else 0.
 func (g *Guest) Pid() int { return machine.Pid(g.proc) }
 
 // Dmesg is the guest's kernel log.

@@ -139,13 +139,16 @@ func exitError(err error) error {
 	return &ExitError{Status: ws.ExitStatus()}
 }
 
-// Pid is the process id where p runs on the host, and 0 elsewhere.
+// Pid is the process id where p runs on the host, and 0 elsewhere. Of a sandbox it
+// is the outermost process's; the program is among its descendants.
 func Pid(p Process) int {
-	if hp, ok := p.(*hostProcess); ok {
-		return hp.cmd.Process.Pid
+	if hp, ok := p.(interface{ Pid() int }); ok {
+		return hp.Pid()
 	}
 	return 0
 }
+
+func (p *hostProcess) Pid() int { return p.cmd.Process.Pid }
 
 // onImmortalThread runs f on an operating system thread that lives as long as
 // this process. A child's parent-death signal comes when the *thread* that

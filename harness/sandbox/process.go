@@ -91,6 +91,9 @@ func contentPipe(content []byte) (*os.File, error) {
 	return r, errors.Join(err, w.Close())
 }
 
+// Pid is bubblewrap's, for machine.Pid.
+func (p *process) Pid() int { return machine.Pid(p.Process) }
+
 // Wait waits until the program and all it started are gone.
 func (p *process) Wait() error {
 	<-p.ended
