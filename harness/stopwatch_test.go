@@ -21,7 +21,9 @@ func TestStopwatchWithoutAGuestIsAWatch(t *testing.T) {
 	w := startStopwatch(machine.Host)
 	require.NoError(t, w.wait(t.Context(), 50*time.Millisecond))
 	assert.GreaterOrEqual(t, time.Since(w.start), 50*time.Millisecond)
-	assert.InDelta(t, time.Since(w.start), w.elapsed(), float64(20*time.Millisecond))
+	before, elapsed, after := time.Since(w.start), w.elapsed(), time.Since(w.start)
+	assert.LessOrEqual(t, before, elapsed)
+	assert.LessOrEqual(t, elapsed, after)
 }
 
 func TestStopwatchEndsWithItsContext(t *testing.T) {
@@ -39,7 +41,8 @@ func TestStolenTimeDoesNotCount(t *testing.T) {
 	pid := crowd(t)
 	w := startStopwatch(process{machine.Host, pid})
 	time.Sleep(500 * time.Millisecond)
-	assert.Less(t, w.elapsed(), 400*time.Millisecond, "a third of the time was its own")
+	all := time.Since(w.start) // longer than it slept, on a busy machine
+	assert.Less(t, w.elapsed(), all*4/5, "a third of the time was its own")
 }
 
 func TestGuestTimeout(t *testing.T) {

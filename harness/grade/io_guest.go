@@ -82,6 +82,7 @@ func (s *ioSide) run(g *grading) result.Stage {
 	s.boot = r.run(func(lab *harness.Lab) error {
 		s.lab = lab
 		late := fmt.Errorf("not done after %s", sideTime)
+		// For the boot: before it there is no guest whose time could count.
 		var cancel context.CancelFunc
 		lab.Ctx, cancel = context.WithTimeoutCause(lab.Ctx, 4*sideTime, late)
 		defer cancel()
