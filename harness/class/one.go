@@ -64,7 +64,7 @@ func newTemp() (*scratch, error) {
 		return nil, result.Errorf(result.Host, "no temporary directory: %w", err).WithHint("set TMPDIR to a writable directory")
 	}
 	// Room for a worker's directory, a guest's in it, and its longest socket.
-	if err := machine.CheckSocketPath(temp.path + "/9999/vl4294967295/socket-name"); err != nil {
+	if err := machine.CheckSocketPath(temp.path + "/9999/vl4294967295/9999/socket-name"); err != nil {
 		return nil, errors.Join(err, temp.remove())
 	}
 	return temp, nil

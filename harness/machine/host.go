@@ -207,21 +207,9 @@ func (host) WriteFile(_ context.Context, path string, r io.Reader, mode fs.FileM
 
 func (host) ReadFile(_ context.Context, path string) ([]byte, error) { return os.ReadFile(path) }
 
-func (host) TempDir(context.Context) (string, error) {
-	dir, err := os.MkdirTemp("", "vl")
-	if err != nil {
-		return "", result.Errorf(result.Host, "no temporary directory: %w", err).WithHint("set TMPDIR to a writable directory")
-	}
-	// Room for the longest socket name used below it.
-	if err := CheckSocketPath(dir + "/socket-name"); err != nil {
-		return "", errors.Join(err, os.Remove(dir))
-	}
-	return dir, nil
-}
-
 func (host) RemoveAll(_ context.Context, path string) error {
 	if err := os.RemoveAll(path); err != nil {
 		return fmt.Errorf("removing %s: %w", path, err)
 	}
-	return nil
+	return leaveScratch(path)
 }
