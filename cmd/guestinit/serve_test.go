@@ -84,6 +84,7 @@ func fileConn(fd int) (net.Conn, error) {
 type fakeDriver struct{}
 
 func (fakeDriver) Name() string                         { return "fake" }
+func (fakeDriver) Traits() vmm.Traits                   { return vmm.Traits{Ports: true} }
 func (fakeDriver) Command(vmm.Config) ([]string, error) { return []string{"fake"}, nil }
 func (fakeDriver) Explain(error, string) error          { return nil }
 

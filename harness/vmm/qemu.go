@@ -34,10 +34,26 @@ type QEMU struct {
 // Name is "qemu-pc", "qemu-q35" or "qemu-microvm".
 func (q QEMU) Name() string { return "qemu-" + string(q.Type) }
 
+// Traits of QEMU. pc and q35 end by ACPI. microvm ends quickest by a reset, of
+// which -no-reboot makes QEMU's end. Its watchdog needs nothing special: a guest
+// that panics resets the machine, thus ends QEMU with status 0; a guest that
+// hangs leaves it running.
+func (q QEMU) Traits() Traits {
+	t := Traits{
+		Console: Stdout, End: PowerOff, BzImage: true, Vmlinux: true,
+		Serials: true, ReadOnly: true, Direct: true, Buffered: true,
+		Ports: true, Monitor: true, QEMUDevices: true,
+	}
+	if q.Type == MicroVM {
+		t.End = Reboot
+	}
+	return t
+}
+
 // Command is the QEMU command line for c. The guest's console is QEMU's
 // standard output.
 func (q QEMU) Command(c Config) ([]string, error) {
-	if err := errors.Join(c.Validate(), q.validate(c)); err != nil {
+	if err := errors.Join(c.Validate(), q.Traits().refuse(q.Name(), c), q.validate(c)); err != nil {
 		return nil, err
 	}
 	a := []string{q.Binary, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"}
@@ -129,24 +145,18 @@ func cpu(c Config) string {
 
 // cmdline is what every guest is told, then what the caller adds.
 func (q QEMU) cmdline(c Config) []string {
-	words := []string{
-		"console=ttyS0", "quiet",
-		// A panic ends QEMU (-no-reboot) at once, with the reason on the console.
-		"panic=-1", "oops=panic",
-	}
+	words := append([]string{}, toldToAll...)
 	if q.Type == MicroVM {
-		words = append(words, "reboot=t")
+		words = append(words, tripleFault)
 	}
 	if c.Accel == TCG && c.ICount == "" && q.TSCkHz > 0 {
 		// Under TCG the guest reads the host's counter. With its rate given
 		// nothing is calibrated, which on microvm hangs now and then for want
 		// of a first timer tick. Without "reliable" a guest with two CPUs finds
 		// them out of step, drops the counter, and is left with a clock of 10 ms.
-		words = append(words, fmt.Sprintf("tsc_early_khz=%d", q.TSCkHz), "tsc=reliable")
+		words = append(words, counterRate(q.TSCkHz)...)
 	}
-	// QEMU's local APIC and KVM's count nanoseconds. Measured on a busy machine it
-	// may come out wrong, and the guest is left without a timer.
-	words = append(words, "lapic_khz=1000000")
+	words = append(words, apicRate)
 	if c.Accel == TCG {
 		// Linux tries for 40 ms whether the timer's interrupt arrives, and for 300
 		// where a busy machine does not deliver it. Under KVM it leaves that out.
@@ -197,6 +207,9 @@ func (q QEMU) disks(c Config) (a []string) {
 		}
 		if d.Direct {
 			drive += ",cache.direct=on,aio=native"
+		}
+		if d.NoFlush {
+			drive += ",cache.no-flush=on"
 		}
 		a = append(a, "-drive", drive, "-device", fmt.Sprintf("%s,drive=%s,serial=%s", q.virtio("blk"), d.ID, d.ID))
 	}

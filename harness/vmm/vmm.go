@@ -1,6 +1,6 @@
 // Package vmm turns the description of a virtual machine into the command line
 // of a virtual machine monitor, and what the monitor said into an error with
-// an owner. It starts nothing.
+// an owner. It starts no machine.
 package vmm
 
 import (
@@ -16,6 +16,8 @@ import (
 type Driver interface {
 	// Name as it stands in results: "qemu-pc".
 	Name() string
+	// Traits are what the VMM can do; Command refuses what is beyond them.
+	Traits() Traits
 	// Command is the command line that runs c. It has no side effects;
 	// a configuration that the VMM would refuse is an error here.
 	Command(c Config) ([]string, error)
@@ -50,6 +52,11 @@ type Config struct {
 	Devices []string // more -device arguments: "edu", "virtio-rng-pci"
 
 	Monitor string // unix socket of the QMP monitor
+	// ConsoleSocket is the unix socket for the console of a VMM that has it on
+	// one (Traits.Console).
+	ConsoleSocket string
+	// ConfigFile is where a VMM that is configured by a file finds it (Filer).
+	ConfigFile string
 	// TraceFile is where traced events are written once they are switched on
 	// over the monitor (trace-event-set-state); QEMU's log backend is needed.
 	TraceFile string
@@ -64,6 +71,9 @@ type Disk struct {
 	Path     string
 	ReadOnly bool
 	Direct   bool // O_DIRECT: past the page cache of the machine underneath
+	// NoFlush keeps the guest's flushes from the machine underneath: for a disk
+	// that is thrown away with its guest. QEMU only.
+	NoFlush bool
 }
 
 // Port is a virtio-serial port of the guest that ends in a unix socket.
@@ -76,36 +86,45 @@ var diskID = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,19}$`)
 
 // Validate finds what no VMM could run.
 func (c Config) Validate() error {
-	var faults []string
-	fault := func(bad bool, format string, args ...any) {
-		if bad {
-			faults = append(faults, fmt.Sprintf(format, args...))
-		}
-	}
-	fault(c.Accel != TCG && c.Accel != KVM, "accelerator %q is neither tcg nor kvm", c.Accel)
-	fault(c.VCPUs < 1, "%d vCPUs", c.VCPUs)
-	fault(c.MemoryMiB < 32, "%d MiB of memory: Linux needs 32 at least", c.MemoryMiB)
-	fault(c.Kernel == "", "no kernel")
-	fault(c.ICount != "" && c.Accel != TCG, "icount with %s: only TCG counts instructions", c.Accel)
-	fault(c.ICount != "" && c.VCPUs > 1, "icount with %d vCPUs: it runs them on one thread", c.VCPUs)
-	for _, s := range append(sockets(c.Ports), c.Monitor) {
-		fault(machine.CheckSocketPath(s) != nil, "the socket path %s has %d bytes, the limit is 107", s, len(s))
+	var f faults
+	f.add(c.Accel != TCG && c.Accel != KVM, "accelerator %q is neither tcg nor kvm", c.Accel)
+	f.add(c.VCPUs < 1, "%d vCPUs", c.VCPUs)
+	f.add(c.MemoryMiB < 32, "%d MiB of memory: Linux needs 32 at least", c.MemoryMiB)
+	f.add(c.Kernel == "", "no kernel")
+	f.add(c.ICount != "" && c.Accel != TCG, "icount with %s: only TCG counts instructions", c.Accel)
+	f.add(c.ICount != "" && c.VCPUs > 1, "icount with %d vCPUs: it runs them on one thread", c.VCPUs)
+	for _, s := range append(sockets(c.Ports), c.Monitor, c.ConsoleSocket) {
+		f.add(machine.CheckSocketPath(s) != nil, "the socket path %s has %d bytes, the limit is 107", s, len(s))
 	}
 	seen := map[string]bool{}
 	for _, d := range c.Disks {
 		// A serial number has 20 bytes (virtio 1.2, 5.2.6), and QEMU uses it as a name.
-		fault(!diskID.MatchString(d.ID), "disk %s: its ID %q is not 1 to 20 letters, digits and dashes that begin with a letter", d.Path, d.ID)
-		fault(seen[d.ID], "two disks have the ID %q", d.ID)
+		f.add(!diskID.MatchString(d.ID), "disk %s: its ID %q is not 1 to 20 letters, digits and dashes that begin with a letter", d.Path, d.ID)
+		f.add(seen[d.ID], "two disks have the ID %q", d.ID)
 		seen[d.ID] = true
 	}
-	fault(c.HugePages && c.MemoryMiB%2 != 0, "%d MiB of memory do not fit huge pages of 2 MiB", c.MemoryMiB)
+	f.add(c.HugePages && c.MemoryMiB%2 != 0, "%d MiB of memory do not fit huge pages of 2 MiB", c.MemoryMiB)
 	for _, p := range paths(c) {
-		fault(strings.ContainsAny(p, ",\n"), "the path %q has a comma or line break, which QEMU's options cannot carry", p)
+		f.add(strings.ContainsAny(p, ",\n"), "the path %q has a comma or line break, which QEMU's options cannot carry", p)
 	}
-	if len(faults) == 0 {
+	return f.err("virtual machine configuration")
+}
+
+// faults are all that is wrong, to be told at once.
+type faults []string
+
+func (f *faults) add(bad bool, format string, args ...any) {
+	if bad {
+		*f = append(*f, fmt.Sprintf(format, args...))
+	}
+}
+
+// err is the faults of what as one error, or nil where there are none.
+func (f faults) err(what string) error {
+	if len(f) == 0 {
 		return nil
 	}
-	return result.Errorf(result.Host, "virtual machine configuration: %s", strings.Join(faults, "; "))
+	return result.Errorf(result.Host, "%s: %s", what, strings.Join(f, "; "))
 }
 
 func sockets(ports []Port) (out []string) {
@@ -117,7 +136,7 @@ func sockets(ports []Port) (out []string) {
 
 // paths are the words that stand in a list of options.
 func paths(c Config) []string {
-	out := append(sockets(c.Ports), c.Monitor)
+	out := append(sockets(c.Ports), c.Monitor, c.ConsoleSocket)
 	for _, p := range c.Ports {
 		out = append(out, p.Name)
 	}
@@ -125,4 +144,33 @@ func paths(c Config) []string {
 		out = append(out, d.Path)
 	}
 	return append(out, c.TraceFile)
+}
+
+// toldToAll are the kernel's words for every guest, whichever VMM runs it.
+var toldToAll = []string{
+	"console=ttyS0", "quiet",
+	// A panic ends the machine at once, with the reason on the console.
+	"panic=-1", "oops=panic",
+}
+
+// The kernel's words for most guests.
+const (
+	// A reset by triple fault needs no device (Documentation/admin-guide/
+	// kernel-parameters.txt). A VMM sees KVM_EXIT_SHUTDOWN and ends.
+	tripleFault = "reboot=t"
+	// QEMU's local APIC and KVM's count nanoseconds. Measured on a busy machine it
+	// may come out wrong, and the guest is left without a timer.
+	apicRate = "lapic_khz=1000000"
+)
+
+// words are the kernel's command line of a guest that is reset by triple fault.
+func words(c Config, own ...string) string {
+	all := append(append([]string{}, toldToAll...), tripleFault, apicRate)
+	return strings.Join(append(append(all, own...), c.Cmdline...), " ")
+}
+
+// counterRate tells the kernel the rate of its time-stamp counter, so that it
+// need not measure it, and that it may rely on it.
+func counterRate(kHz int) []string {
+	return []string{fmt.Sprintf("tsc_early_khz=%d", kHz), "tsc=reliable"}
 }
