@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"virtlab/harness/guest/wire"
+	"virtlab/harness/guest/wire/boottime"
 )
 
 // tools are the guest's programs. PID 1 is the only file in the initramfs:
@@ -74,6 +75,7 @@ func boot(words commandLine) error {
 		return err
 	}
 	fmt.Println(wire.Marker)
+	marked := boottime.Now()
 	for _, spec := range words[wire.Mount] {
 		if err := mountDisk(spec); err != nil {
 			return err
@@ -82,6 +84,7 @@ func boot(words commandLine) error {
 	os.Setenv("PATH", "/bin:"+wire.ToolsDir+"/bin")
 	os.Setenv("HOME", "/root")
 	if line := words.value(wire.Run); line != "" {
+		boottime.Pass(marked)
 		return runOnce(strings.Split(line, ","))
 	}
 	return serve()
@@ -140,54 +143,6 @@ func mountSystem() error {
 		}
 	}
 	return loopbackUp()
-}
-
-// mountDisk mounts the disk SERIAL on DIR ("SERIAL:DIR"), read-only where the
-// device is, and makes programs on it find the dynamic loader and libraries
-// where they look for them.
-func mountDisk(spec string) error {
-	serial, dir, ok := strings.Cut(spec, ":")
-	if !ok {
-		return fmt.Errorf("%s=%s: want SERIAL:DIR", wire.Mount, spec)
-	}
-	sysfs, err := await("/sys/block/*/serial", serial)
-	if err != nil {
-		return fmt.Errorf("disk %s: %w", serial, err)
-	}
-	node := "/dev/" + filepath.Base(filepath.Dir(sysfs))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	var flags uintptr
-	if ro, _ := os.ReadFile(filepath.Join(filepath.Dir(sysfs), "ro")); strings.TrimSpace(string(ro)) == "1" {
-		flags = unix.MS_RDONLY
-	}
-	if err := unix.Mount(node, dir, "ext4", flags, ""); err != nil {
-		return fmt.Errorf("mounting %s on %s: %w", node, dir, err)
-	}
-	for _, name := range []string{"lib", "lib64", "usr"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			_ = os.Symlink(filepath.Join(dir, name), "/"+name)
-		}
-	}
-	return nil
-}
-
-// deviceWait is how long a device may take to appear.
-const deviceWait = 30 * time.Second
-
-// await waits for a file in sysfs that matches pattern and holds want. Devices
-// are probed while PID 1 already runs.
-func await(pattern, want string) (string, error) {
-	for start := time.Now(); time.Since(start) < deviceWait; time.Sleep(time.Millisecond) {
-		files, _ := filepath.Glob(pattern)
-		for _, f := range files {
-			if b, _ := os.ReadFile(f); strings.TrimSpace(string(b)) == want {
-				return f, nil
-			}
-		}
-	}
-	return "", fmt.Errorf("nothing like %s holds %q after %s: is the device on the VMM's command line?", pattern, want, deviceWait)
 }
 
 // runOnce runs one program with its output on the console. One of the guest's

@@ -22,6 +22,7 @@ import (
 func runSetup(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("setup", flag.ContinueOnError)
 	dry := flags.Bool("n", false, "say what would be done, and do nothing")
+	debian := flags.Bool("debian", false, "make the comparison's Debian guest, too: 75 MB of packages, half a minute")
 	if err := parseFlags(flags, args, stderr, 0); err != nil {
 		return err
 	}
@@ -33,7 +34,11 @@ func runSetup(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	if err != nil {
 		return err
 	}
-	missing := build.Missing(build.Packages())
+	packages := build.Packages()
+	if *debian {
+		packages = append(packages, build.DebianImagePackages()...)
+	}
+	missing := build.Missing(packages)
 	if *dry {
 		return planSetup(stdout, dir, missing)
 	}
@@ -41,10 +46,10 @@ func runSetup(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	if err != nil {
 		return err
 	}
-	return setup(ctx, root, cache, missing, stdout)
+	return setup(ctx, root, cache, missing, *debian, stdout)
 }
 
-func setup(ctx context.Context, root string, cache *build.Cache, missing []build.Package, stdout io.Writer) error {
+func setup(ctx context.Context, root string, cache *build.Cache, missing []build.Package, debian bool, stdout io.Writer) error {
 	start := time.Now()
 	if len(missing) > 0 {
 		printMissing(stdout, missing)
@@ -54,6 +59,11 @@ func setup(ctx context.Context, root string, cache *build.Cache, missing []build
 	}
 	if _, err := build.Setup(ctx, root, cache); err != nil {
 		return err
+	}
+	if debian {
+		if _, err := build.DebianImage(ctx, root, cache); err != nil {
+			return err
+		}
 	}
 	printUses(stdout, cache, time.Since(start))
 	prune(ctx, cache, stdout)

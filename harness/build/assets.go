@@ -21,6 +21,10 @@ type Assets struct {
 	Initramfs     string // PID 1 and nothing else
 	Modules       string // directory of kernel modules
 	Programs      string // directory of static programs: the C fixtures, virtlab
+	BenchBoot     string // initramfs of the comparison's boots: PID 1 and guestjob
+	BenchMeasure  string // the same with sysbench
+	BenchDisk     string // disk image of the comparison's guests: room for data; none in a guest
+	GoKVM         string // a small VMM in Go, static
 	Tools         string // disk image for guests with all of this; none in a guest
 }
 
@@ -41,6 +45,9 @@ func GuestAssets(dir string) *Assets {
 		Initramfs:     dir + "/boot/initramfs",
 		Modules:       dir + "/modules",
 		Programs:      dir + "/bin",
+		BenchBoot:     dir + "/boot/bench-boot",
+		BenchMeasure:  dir + "/boot/bench-measure",
+		GoKVM:         dir + "/bin/gokvm",
 	}
 }
 

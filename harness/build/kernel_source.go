@@ -98,8 +98,8 @@ var unneededKernelDirs = wordSet(`
 	drivers/target drivers/tee drivers/thunderbolt drivers/ufs drivers/usb drivers/vfio drivers/vhost
 	drivers/video drivers/w1 drivers/watchdog drivers/xen
 	fs/9p fs/adfs fs/affs fs/afs fs/bcachefs fs/befs fs/bfs fs/btrfs fs/ceph fs/cifs fs/coda fs/cramfs fs/dlm
-	fs/ecryptfs fs/efs fs/erofs fs/exfat fs/ext2 fs/f2fs fs/fat fs/freevxfs fs/fuse fs/gfs2 fs/hfs fs/hfsplus
-	fs/hpfs fs/isofs fs/jffs2 fs/jfs fs/ksmbd fs/minix fs/netfs fs/nfs fs/nfsd fs/nilfs2 fs/ntfs fs/ntfs3
+	fs/ecryptfs fs/efs fs/erofs fs/exfat fs/ext2 fs/f2fs fs/freevxfs fs/fuse fs/gfs2 fs/hfs fs/hfsplus
+	fs/hpfs fs/jffs2 fs/jfs fs/ksmbd fs/minix fs/netfs fs/nfs fs/nfsd fs/nilfs2 fs/ntfs fs/ntfs3
 	fs/ocfs2 fs/omfs fs/orangefs fs/overlayfs fs/qnx4 fs/qnx6 fs/reiserfs fs/romfs fs/smb fs/squashfs fs/sysv
 	fs/ubifs fs/udf fs/ufs fs/xfs fs/zonefs
 	net/6lowpan net/9p net/appletalk net/atm net/ax25 net/batman-adv net/bluetooth net/bridge net/caif net/can

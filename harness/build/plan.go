@@ -101,7 +101,15 @@ func assemble(ctx context.Context, root string, get getter) (*Assets, error) {
 		return nil, a.err
 	}
 	initramfs := a.want(initramfsRecipe(init), nil)
-	t := toolsDisk{qemu: qemu, reference: reference, kernel: kernel, initramfs: initramfs, modules: modules, programs: programs}
+	guestjob := a.want(GuestJobRecipe(root))
+	gokvm := a.want(GoToolRecipe(root, "gokvm", "github.com/bobuhiro11/gokvm"))
+	bench := a.want(BenchDiskRecipe(benchDiskSpareMiB), nil)
+	bootRecipe, measureRecipe, err := BenchInitramfsRecipes(init, guestjob)
+	benchBoot, benchMeasure := a.want(bootRecipe, err), a.want(measureRecipe, err)
+	t := toolsDisk{
+		qemu: qemu, reference: reference, kernel: kernel, initramfs: initramfs, benchBoot: benchBoot, benchMeasure: benchMeasure,
+		modules: modules, programs: append(programs, gokvm),
+	}
 	tools := a.want(t.recipe())
 	if a.err != nil {
 		return nil, a.err
@@ -111,6 +119,8 @@ func assemble(ctx context.Context, root string, get getter) (*Assets, error) {
 		QEMUDir: qemu, Kernel: kernel.Dir,
 		BzImage: kernel.BzImage(), Vmlinux: kernel.VMLinux(), Initramfs: filepath.Join(initramfs, "initramfs"),
 		Modules: filepath.Join(tools, "modules"), Programs: filepath.Join(tools, "programs"), Tools: filepath.Join(tools, "tools.ext4"),
+		BenchBoot: filepath.Join(benchBoot, "initramfs"), BenchMeasure: filepath.Join(benchMeasure, "initramfs"),
+		BenchDisk: benchDisk(bench), GoKVM: filepath.Join(gokvm, "gokvm"),
 	}, nil
 }
 
@@ -147,21 +157,9 @@ func referenceEdu(qemuDir, fixtures string) ([]byte, error) {
 
 // initramfsRecipe packs PID 1 and nothing else.
 func initramfsRecipe(guestinit string) Recipe {
-	return Recipe{
-		Name: "initramfs", Inputs: []string{filepath.Base(guestinit)}, Expect: time.Second,
-		Make: func(_ context.Context, dir string, log *Log) error {
-			log.Step("packing")
-			var t image.Tree
-			if err := t.File("/init", filepath.Join(guestinit, "guestinit")); err != nil {
-				return err
-			}
-			f, err := os.Create(filepath.Join(dir, "initramfs"))
-			if err != nil {
-				return err
-			}
-			return errors.Join(t.WriteInitramfs(f), f.Close())
-		},
-	}
+	return packRecipe("initramfs", []string{filepath.Base(guestinit)}, func(t *image.Tree) error {
+		return t.File("/init", filepath.Join(guestinit, "guestinit"))
+	})
 }
 
 // toolsDisk is the read-only disk that makes a guest a machine to work on: L1.
@@ -169,6 +167,8 @@ type toolsDisk struct {
 	qemu, reference   string
 	kernel            Kernel
 	initramfs         string
+	benchBoot         string
+	benchMeasure      string
 	modules, programs []string
 }
 
@@ -188,7 +188,10 @@ func ToolsPackages() []Package {
 // recipe makes the disk. Its directory also has the modules and programs as
 // files, for guests without the disk.
 func (t toolsDisk) recipe() (Recipe, error) {
-	inputs := []string{"3", filepath.Base(t.qemu), filepath.Base(t.reference), filepath.Base(t.kernel.Dir), filepath.Base(t.initramfs)}
+	inputs := []string{"3"}
+	for _, d := range []string{t.qemu, t.reference, t.kernel.Dir, t.initramfs, t.benchBoot, t.benchMeasure} {
+		inputs = append(inputs, filepath.Base(d))
+	}
 	for _, d := range append(t.modules, t.programs...) {
 		inputs = append(inputs, filepath.Base(d))
 	}
@@ -240,6 +243,8 @@ func (t toolsDisk) tree(dir string) (*image.Tree, error) {
 		tree.File(at.QEMUReference, QEMUBinary(t.reference)),
 		tree.File(at.BzImage, t.kernel.BzImage()),
 		tree.File(at.Initramfs, filepath.Join(t.initramfs, "initramfs")),
+		tree.File(at.BenchBoot, filepath.Join(t.benchBoot, "initramfs")),
+		tree.File(at.BenchMeasure, filepath.Join(t.benchMeasure, "initramfs")),
 		addDir(&tree, at.Firmware, QEMUFirmware(t.qemu)),
 		addDir(&tree, at.Modules, filepath.Join(dir, "modules")),
 		addDir(&tree, at.Programs, filepath.Join(dir, "programs")),

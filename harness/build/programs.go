@@ -13,13 +13,9 @@ import (
 // GoProgramRecipe builds the static Go program in cmd/NAME of the project at
 // root. dirs are the project's directories it is made from.
 func GoProgramRecipe(root, name string, dirs ...string) (Recipe, error) {
-	inputs := []string{runtime.Version()}
-	for _, f := range []string{"go.mod", "go.sum"} {
-		in, err := FileInput(filepath.Join(root, f))
-		if err != nil {
-			return Recipe{}, err
-		}
-		inputs = append(inputs, in)
+	inputs, err := goModule(root)
+	if err != nil {
+		return Recipe{}, err
 	}
 	for _, d := range dirs {
 		in, err := goSources(filepath.Join(root, d))
@@ -30,12 +26,40 @@ func GoProgramRecipe(root, name string, dirs ...string) (Recipe, error) {
 	}
 	return Recipe{
 		Name: name, Inputs: inputs, Expect: 15 * time.Second,
-		Make: func(ctx context.Context, dir string, log *Log) error {
-			log.Step("go build")
-			return log.Run(ctx, root, []string{"CGO_ENABLED=0"},
-				"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(dir, name), "./cmd/"+name)
-		},
+		Make: goBuild(root, name, "./cmd/"+name),
 	}, nil
+}
+
+// GoToolRecipe builds the static program NAME from a package of another module,
+// a tool of go.mod. go.mod and go.sum fix its version and content.
+func GoToolRecipe(root, name, pkg string) (Recipe, error) {
+	inputs, err := goModule(root)
+	return Recipe{
+		Name: name, Inputs: append(inputs, pkg), Expect: 15 * time.Second,
+		Make: goBuild(root, name, pkg),
+	}, err
+}
+
+// goModule are the recipe inputs of every Go program: compiler and modules.
+func goModule(root string) ([]string, error) {
+	inputs := []string{runtime.Version()}
+	for _, f := range []string{"go.mod", "go.sum"} {
+		in, err := FileInput(filepath.Join(root, f))
+		if err != nil {
+			return nil, err
+		}
+		inputs = append(inputs, in)
+	}
+	return inputs, nil
+}
+
+// goBuild builds a package of the project or of a module as a static program.
+func goBuild(root, name, pkg string) func(context.Context, string, *Log) error {
+	return func(ctx context.Context, dir string, log *Log) error {
+		log.Step("go build")
+		return log.Run(ctx, root, []string{"CGO_ENABLED=0"},
+			"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(dir, name), pkg)
+	}
 }
 
 // goSources is a recipe input: the Go and assembly files below dir that go into

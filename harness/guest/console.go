@@ -49,6 +49,10 @@ var fatal = regexp.MustCompile(`^(?:<\d>)?(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? )?
 	`watchdog: BUG: soft lockup`, `virtlab: error: `,
 }, "|") + `)`)
 
+// FatalLine tells whether a line of a console holds the kernel's last words: a
+// panic, an oops, out of memory, or that PID 1 gave up.
+func FatalLine(line string) bool { return fatal.MatchString(line) }
+
 func newConsole(file io.Writer) *Console {
 	return &Console{file: file, moved: time.Now(), trouble: make(chan struct{})}
 }
@@ -101,7 +105,7 @@ func (c *Console) scan(p []byte) {
 }
 
 func (c *Console) see(line string) {
-	if len(c.fatal) == 0 && (c.cut || !fatal.MatchString(line)) {
+	if len(c.fatal) == 0 && (c.cut || !FatalLine(line)) {
 		return
 	}
 	if len(c.fatal) < fatalLines {

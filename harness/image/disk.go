@@ -15,6 +15,17 @@ const diskSlackMiB = 16
 // from a directory, so neither root nor a loop device is needed. The image is
 // meant to be mounted read-only: no journal, no reserved blocks.
 func (t *Tree) WriteDisk(ctx context.Context, path string) error {
+	return t.writeDisk(ctx, path, 0)
+}
+
+// WriteRoomyDisk is WriteDisk with spareMiB of room and a label, for a disk that
+// is written to while something is measured. Its blocks have the size of a page,
+// where mkfs.ext4 gives a small disk blocks of 1 KiB.
+func (t *Tree) WriteRoomyDisk(ctx context.Context, path, label string, spareMiB int64) error {
+	return t.writeDisk(ctx, path, spareMiB, "-L", label, "-b", "4096", "-N", "1024")
+}
+
+func (t *Tree) writeDisk(ctx context.Context, path string, spareMiB int64, args ...string) error {
 	dir, err := os.MkdirTemp(filepath.Dir(path), "tree")
 	if err != nil {
 		return err
@@ -27,14 +38,19 @@ func (t *Tree) WriteDisk(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	mib := size>>20*21/20 + diskSlackMiB
-	return mkfs(ctx, path, mib, "-d", dir)
+	mib := size>>20*21/20 + diskSlackMiB + spareMiB
+	return mkfs(ctx, path, mib, append(args, "-d", dir)...)
 }
 
 // WriteEmptyDisk writes a raw ext4 image of the given size with nothing on it.
 func WriteEmptyDisk(ctx context.Context, path string, mib int64) error {
 	return mkfs(ctx, path, mib)
 }
+
+// diskFeatures are of a file system that is made for one use. Without checksums of
+// block groups (metadata_csum, uninit_bg) Linux zeroes no inode tables in the
+// background (ext4lazyinit) while something is measured.
+const diskFeatures = "^has_journal,^metadata_csum,^uninit_bg,^resize_inode"
 
 func mkfs(ctx context.Context, path string, mib int64, args ...string) error {
 	f, err := os.Create(path)
@@ -48,7 +64,7 @@ func mkfs(ctx context.Context, path string, mib int64, args ...string) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	argv := append([]string{"-q", "-F", "-O", "^has_journal,^metadata_csum,^resize_inode", "-m", "0", "-E", "root_owner=0:0,lazy_itable_init=1"}, args...)
+	argv := append([]string{"-q", "-F", "-O", diskFeatures, "-m", "0", "-E", "root_owner=0:0,lazy_itable_init=1"}, args...)
 	out, err := exec.CommandContext(ctx, mkfsPath(), append(argv, path)...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("mkfs.ext4: %w: %s", err, out)

@@ -19,10 +19,13 @@ const PortDevice = "/dev/vport0p1"
 // words with a dot to modules that do not exist, so they do no harm.
 const (
 	// Mount mounts a disk, named by its serial number, before anything else:
-	// "virtlab.mount=tools:/lab". The word may come more than once.
+	// "virtlab.mount=tools:/lab". Some VMMs give their disks no serial number:
+	// "virtlab.mount=/dev/vda:/lab". With ":ro" behind the directory the disk is
+	// not written to. The word may come more than once.
 	Mount = "virtlab.mount"
 	// Run runs a program, prints what it prints and powers off:
-	// "virtlab.run=uname,-r". Without it PID 1 serves SSH.
+	// "virtlab.run=uname,-r". The program has the time of the marker in its
+	// environment (package boottime). Without the word PID 1 serves SSH.
 	Run = "virtlab.run"
 	// Off says how the machine is to end: "poweroff" or "reboot". A microvm
 	// ends quickest by a reset under QEMU's -no-reboot; pc by ACPI.
