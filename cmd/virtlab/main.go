@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"virtlab/harness/class"
+	"virtlab/harness/shot"
 )
 
 // command is a subcommand.
@@ -25,7 +26,7 @@ type command struct {
 
 // commands are all subcommands in the order of the help.
 var commands = []command{
-	{"setup", "[-n]", "install missing Debian packages and build what the labs boot", runSetup},
+	{"setup", "[-n] [-debian]", "install missing Debian packages and build what the labs boot", runSetup},
 	{"doctor", "", "say what this machine offers and what to do about the rest", runDoctor},
 	{"table", "FILE...", "show the results of go test -json event streams", runTable},
 	{"grade", "-o OUT PATH...", "grade submissions: zips, folders, or a class of them", runGrade},
@@ -35,6 +36,8 @@ var commands = []command{
 	{"vmm", "[-text TEXT]", "run the CPU lab's guest under our own mini VMM", runVMM},
 	{"l1", "PROGRAM [ARG...]", "boot L1, the machine with a real KVM inside, and run a program there", runL1},
 	{"bar", "", "in a guest: drive the edu device's registers as scripts on stdin say (docs/edu-op.md)", runBar},
+	{"burn", "TIME PROGRAM [ARG...]", "use CPU time, then become a program: a slow-down for a comparison to find", runBurn},
+	{shot.Command, "", "", runShot},
 	{gradeOne, "", "", runGradeOne},
 }
 
