@@ -1,6 +1,9 @@
 package sysbench
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // courseTime is the run time of a cell in the course, sysbench's default.
 const courseTime = 10 * time.Second
@@ -27,6 +30,16 @@ func CourseMemory() []Memory {
 		}
 	}
 	return cells
+}
+
+// InScope lists the cells with their threads' blocks shared, or one for each:
+// the course leaves open which.
+func InScope(scope Scope, cells []Memory) []Memory {
+	scoped := slices.Clone(cells)
+	for i := range scoped {
+		scoped[i].Scope = scope
+	}
+	return scoped
 }
 
 // CourseFileIO lists the cells that the course asks of the fileio test, in the

@@ -199,7 +199,7 @@ func (c CPU) Name() string { return "threads=" + strconv.Itoa(c.Threads) }
 
 // Name is the cell's name in the way of Go's sub-benchmarks.
 func (m Memory) Name() string {
-	return fmt.Sprintf("block=%s/access=%s", sizeName(m.BlockSize), m.Access)
+	return fmt.Sprintf("block=%s/access=%s/scope=%s", sizeName(m.BlockSize), m.Access, m.Scope)
 }
 
 // Name is the cell's name in the way of Go's sub-benchmarks.

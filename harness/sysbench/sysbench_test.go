@@ -105,9 +105,14 @@ func TestCourseMatrices(t *testing.T) {
 		names = append(names, m.Name())
 	}
 	assert.Equal(t, []string{
-		"block=1k/access=seq", "block=1k/access=rnd", "block=2k/access=seq", "block=2k/access=rnd",
-		"block=4k/access=seq", "block=4k/access=rnd", "block=8k/access=seq", "block=8k/access=rnd",
+		"block=1k/access=seq/scope=global", "block=1k/access=rnd/scope=global",
+		"block=2k/access=seq/scope=global", "block=2k/access=rnd/scope=global",
+		"block=4k/access=seq/scope=global", "block=4k/access=rnd/scope=global",
+		"block=8k/access=seq/scope=global", "block=8k/access=rnd/scope=global",
 	}, names)
+	local := InScope(Local, CourseMemory())
+	assert.Equal(t, "block=8k/access=rnd/scope=local", local[7].Name())
+	assert.Len(t, local, len(names))
 
 	names = nil
 	for _, f := range CourseFileIO() {

@@ -1,0 +1,145 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/perf/benchfmt"
+
+	"virtlab/harness/bench"
+)
+
+// benchName is a part in the Go benchmark format, as labs name their benchmarks.
+var benchName = map[bench.Part]string{
+	bench.Boot: "Boot", bench.Debian: "Debian", bench.CPU: "SysbenchCPU", bench.RAM: "SysbenchMemory",
+	bench.FileIO: "SysbenchFileIO", bench.Instructions: "Instructions",
+}
+
+// GoBench writes what was measured in the Go benchmark format
+// (https://go.dev/design/14313-benchmark-format), for benchstat -col /vmm: a
+// line for each run and cell. Lines of the second side of the A/A comparison
+// end in /side=twin. The configuration lines are the same for all contenders of
+// a machine, as benchstat splits its tables by them.
+func GoBench(w io.Writer, d *bench.Data) error {
+	out := benchfmt.NewWriter(w)
+	for _, m := range units() {
+		if err := writeUnit(w, m); err != nil {
+			return err
+		}
+	}
+	for _, machine := range d.Plan.Machines() {
+		if err := goBenchOn(w, out, view{d}, machine); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// units are the metrics, one of each unit.
+func units() (all []bench.Metric) {
+	seen := map[string]bool{}
+	for _, m := range bench.Metrics {
+		if !seen[m.Unit] {
+			seen[m.Unit], all = true, append(all, m)
+		}
+	}
+	return all
+}
+
+func writeUnit(w io.Writer, m bench.Metric) error {
+	better := "lower"
+	if m.Higher {
+		better = "higher"
+	}
+	_, err := fmt.Fprintf(w, "Unit %s better=%s\n", m.Unit, better)
+	return err
+}
+
+func goBenchOn(w io.Writer, out *benchfmt.Writer, v view, machine string) error {
+	for _, c := range v.on(machine) {
+		for _, part := range v.Plan.Parts() {
+			if why := v.Missing(c, part); why != "" {
+				if err := comment(w, bench.Run{VMM: c.VMM, On: c.On, Part: part}, "", "not measured: "+why); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for _, r := range v.Results {
+		if r.Run.On != machine || r.Run.Block < 0 {
+			continue
+		}
+		if err := goBenchRun(w, out, v, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// goBenchRun writes a line for each cell of a run, or why there is none.
+func goBenchRun(w io.Writer, out *benchfmt.Writer, v view, r bench.Result) error {
+	if r.Fault != "" {
+		return comment(w, r.Run, "", "refused: "+r.Fault)
+	}
+	for _, cell := range v.Plan.Cells(r.Run.Part) {
+		err := writeResult(out, v, r, cell)
+		if why, refused := r.Refused[cell]; refused && err == nil {
+			err = comment(w, r.Run, cell, "refused: "+why)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// comment writes a line that readers of the format skip.
+func comment(w io.Writer, r bench.Run, cell, text string) error {
+	_, err := fmt.Fprintf(w, "# %s: %s\n", resultName(r, cell), oneLine(text))
+	return err
+}
+
+// writeResult writes the numbers of a run's cell, if it has any.
+func writeResult(out *benchfmt.Writer, v view, r bench.Result, cell string) error {
+	line := &benchfmt.Result{Config: config(v, r.Run.On), Name: benchfmt.Name(resultName(r.Run, cell)), Iters: 1}
+	for _, s := range r.Samples {
+		if s.Cell == cell {
+			line.Values = append(line.Values, benchfmt.Value{Value: s.Value, Unit: s.Metric})
+		}
+	}
+	if len(line.Values) == 0 {
+		return nil
+	}
+	return out.Write(line)
+}
+
+func resultName(r bench.Run, cell string) string {
+	name := benchName[r.Part] + "/" + bench.Contender{VMM: r.VMM, On: r.On}.Name()
+	if cell != "" {
+		name += "/" + cell
+	}
+	if r.Twin {
+		name += "/side=twin"
+	}
+	return name
+}
+
+// config is what holds for all results of a machine.
+func config(v view, machine string) []benchfmt.Config {
+	var all []benchfmt.Config
+	set := func(key, value string) {
+		if value != "" {
+			all = append(all, benchfmt.Config{Key: key, Value: []byte(oneLine(value)), File: true})
+		}
+	}
+	set("mode", string(v.Plan.Mode))
+	set("seed", fmt.Sprint(v.Plan.Seed))
+	set("cell-time", v.Plan.CellTime.String())
+	set("machine", machine)
+	set("label", v.label(machine))
+	return all
+}
+
+// oneLine keeps a text from becoming a line of its own, with a meaning.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
