@@ -11,12 +11,14 @@ VIRTLAB  := $(OUT)/virtlab
 TIMEOUT  := 40m
 FUZZTIME := 20s
 BENCH    := .
-COUNT    := 1
 GO_MIN   := $(shell sed -n 's/^go //p' go.mod)
 
 # What the labs' tests understand; see help below.
 # value: a dollar in a regular expression or a path is no variable of make's.
 LABFLAGS = $(if $(UNSANDBOXED),-unsandboxed) $(if $(SUBMISSION),-submission '$(abspath $(value SUBMISSION))') $(if $(SEED),-seed $(SEED)) $(if $(ACCEL),-accel $(ACCEL))
+# What the comparison understands besides.
+BENCHFLAGS = $(if $(MODE),-$(MODE)) $(if $(VMMS),-vmms '$(VMMS)') $(if $(STRATOVIRT),-stratovirt '$(abspath $(value STRATOVIRT))') $(if $(IMAGE),-image '$(abspath $(value IMAGE))') \
+	$(if $(DISK),-disk '$(value DISK)') $(if $(RESUME),-resume) $(FLAGS)
 RUNFLAG  = $(if $(RUN),-run '$(value RUN)')
 # Wrong solutions take minutes, and tell about the house: make labs leaves them to make test.
 QUICK    = $(if $(RUN),,-skip 'Mutants$$')
@@ -36,7 +38,8 @@ help:
 	@sed -n 's/^## \([a-z-]*\): /  \1\t/p' $(MAKEFILE_LIST) | expand -t 14
 	@echo
 	@echo "  labs, test: RUN=REGEX  SUBMISSION=DIR-or-ZIP  SEED=N  ACCEL=auto|tcg|kvm  TIMEOUT=$(TIMEOUT)"
-	@echo "  bench:      BENCH=REGEX  COUNT=N  SEED  ACCEL  TIMEOUT    fuzz: FUZZTIME=$(FUZZTIME)"
+	@echo "  bench:      MODE=quick|course  VMMS=qemu-pc,gokvm,...  STRATOVIRT=PROGRAM  IMAGE=FILE  DISK=DEVICE  RESUME=1  BENCH=REGEX  SEED  ACCEL  FLAGS=..."
+	@echo "  fuzz:       FUZZTIME=$(FUZZTIME)"
 
 ## setup: install missing Debian packages and build what the labs boot
 setup: program
@@ -64,10 +67,11 @@ test: setup fresh
 test-slurm: setup
 	go test -tags slurm -count 1 -timeout $(TIMEOUT) -run '^TestSlurm$$' ./cmd/virtlab
 
-## bench: measure the VMMs; benchstat's summary of out/bench.txt at the end
-bench: setup fresh
-	@go test -timeout $(TIMEOUT) -run '^$$' -bench '$(value BENCH)' -benchtime 1x -count $(COUNT) ./labs $(LABFLAGS) | tee $(OUT)/bench.txt
-	@go tool benchstat $(OUT)/bench.txt
+## bench: compare the VMMs; report in out/bench/DATE, benchstat's summary at the end
+bench: program fresh
+	@$(VIRTLAB) setup -debian
+	@go test -timeout 0 -run '^$$' -bench '$(value BENCH)' ./labs $(LABFLAGS) $(BENCHFLAGS) | tee -i $(OUT)/bench.txt
+	@go tool benchstat -col /vmm $(OUT)/bench.txt
 
 ## fuzz: each fuzz target for FUZZTIME
 fuzz: program

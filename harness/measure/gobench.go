@@ -15,8 +15,10 @@ var goTests = map[string]Test{"Boot": Boot, "Memory": Footprint, "SysbenchCPU": 
 
 // goMetrics are the benchmarks' metrics by benchfmt's tidied unit.
 var goMetrics = map[string]Metric{
-	"sec/op": BootTime, "virtual-B": Virtual, "rss-B": RSS, "pss-B": PSS, "uss-B": USS, "own-B": unused,
-	"ops/s": Rate, "B/s": Throughput, "mean-sec": Mean, "p95-sec": P95,
+	"sec/op": BootTime, "init-sec": BootTime, "virtual-B": Virtual, "rss-B": RSS, "pss-B": PSS, "uss-B": USS,
+	"ops/s": Rate, "events/s": Rate, "B/s": Throughput, "mean-sec": Mean, "p95-sec": P95,
+	"kernel-sec": unused, "up-sec": unused, "vmm-cpu-sec": unused, "marker-sec": unused, "boot-exits": unused, "exits/op": unused,
+	"own-B": unused, "guest-rss-B": unused, "own-virtual-B": unused, "own-rss-B": unused, "own-pss-B": unused, "own-uss-B": unused,
 }
 
 // readGo reads the Go benchmark format
@@ -80,6 +82,7 @@ func (r *goReader) facts(res *benchfmt.Result, pos Pos) (f facts) {
 
 // name reads the parts of a benchmark's name.
 func (r *Row) name(parts [][]byte, stated *facts) error {
+	on := ""
 	for _, part := range parts {
 		key, value, ok := strings.Cut(strings.TrimPrefix(string(part), "/"), "=")
 		if !ok {
@@ -87,6 +90,10 @@ func (r *Row) name(parts [][]byte, stated *facts) error {
 		}
 		if key == "vmm" {
 			r.VMM = vmmName(value)
+			continue
+		}
+		if key == "on" {
+			on = otherMachine(value)
 			continue
 		}
 		if known, err := r.Cell.set(columns[fold(key)], value); err != nil {
@@ -101,11 +108,21 @@ func (r *Row) name(parts [][]byte, stated *facts) error {
 	if r.VMM == "" {
 		return errors.New("it does not say of which VMM: the name needs /vmm=NAME, or a line \"vmm: NAME\" above it")
 	}
+	r.VMM += on
 	r.Cell.defaults()
 	if what := r.Cell.missing(); len(what) > 0 {
 		return fmt.Errorf("the name does not say %s", strings.Join(what, " and "))
 	}
 	return nil
+}
+
+// otherMachine is what a VMM's name gets where it did not run on the host: the
+// same VMM on L1 is another side of the comparison.
+func otherMachine(on string) string {
+	if on == "host" {
+		return ""
+	}
+	return "@" + vmmName(on)
 }
 
 // values takes over the metrics. The digits come from the line itself: benchfmt

@@ -61,6 +61,21 @@ func TestReadGo(t *testing.T) {
 	}
 }
 
+// The same VMM on L1 is another side, with settings of its own.
+func TestReadGoOnL1(t *testing.T) {
+	table := Read("bench.txt", "qemu-microvm.memory: 1024MiB\nqemu-microvm@l1.memory: 512MiB\n"+
+		"BenchmarkBoot/vmm=qemu-microvm/on=host 1 0.5 init-sec 0.1 kernel-sec\n"+
+		"BenchmarkBoot/vmm=qemu-microvm/on=L1 1 5 init-sec\n"+
+		"BenchmarkSysbenchCPU/vmm=qemu-microvm/on=L1/threads=4 1 400 events/s\n")
+	assert.Empty(t, table.Problems)
+	assert.Empty(t, table.Notes)
+	assert.InDelta(t, 0.5, value(t, table, "boot on qemu-microvm, repeat 1", BootTime).Value, 1e-9)
+	assert.InDelta(t, 5, value(t, table, "boot on qemu-microvm@l1, repeat 1", BootTime).Value, 1e-9)
+	assert.InDelta(t, 400, value(t, table, "cpu 4 threads on qemu-microvm@l1, repeat 1", Rate).Value, 1e-9)
+	assert.Equal(t, "1024MiB", table.Rows[0].Facts[GuestRAM].Text)
+	assert.Equal(t, "512MiB", table.Rows[1].Facts[GuestRAM].Text)
+}
+
 func TestReadGoProblems(t *testing.T) {
 	for _, c := range []struct{ line, why string }{
 		{"BenchmarkSysbenchCPU/vmm=q/threads=4 1 x ops/s", "bench.txt:1: parsing measurement"},

@@ -1,0 +1,147 @@
+package comparison
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"virtlab/harness/bench"
+	"virtlab/harness/machine"
+	"virtlab/harness/vmm"
+)
+
+// contender is a VMM in the comparison and what runs it.
+type contender struct {
+	bench.Contender
+	accel  vmm.Accel
+	wrap   []string // the program that starts it, with its first arguments
+	driver func(f *field) vmm.Driver
+}
+
+// contenders are the VMMs of the comparison, the missing ones too. A VMM that
+// knows only KVM runs on L1 where the host has none; there it meets the same
+// QEMU, and only there they are compared.
+func contenders(opts Options, hostAccel vmm.Accel) ([]contender, error) {
+	var all []contender
+	for _, name := range opts.VMMs {
+		c, err := newContender(name, hostAccel)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	all = append(all, rivals(all, hostAccel)...)
+	for _, w := range opts.Wraps {
+		all = append(all, wrapped(all, w)...)
+	}
+	if _, err := debianImage(context.Background()); err != nil {
+		for _, c := range all {
+			c.Without[bench.Debian] = err.Error()
+		}
+	}
+	return slices.DeleteFunc(all, func(c contender) bool { return opts.On != "" && c.On != opts.On }), nil
+}
+
+// newContender finds a VMM, or the reason why it cannot be measured.
+func newContender(name string, hostAccel vmm.Accel) (contender, error) {
+	c := contender{accel: hostAccel}
+	c.Without = map[bench.Part]string{}
+	c.VMM, c.On = name, onHost
+	if t, ok := strings.CutPrefix(name, "qemu-"); ok {
+		c.driver = func(f *field) vmm.Driver { return f.qemu(vmm.MachineType(t)) }
+		c.limit(vmm.QEMU{}.Traits())
+		return c, nil
+	}
+	find, ok := kvmOnly[name]
+	if !ok {
+		return c, fmt.Errorf("there is no VMM %q", name)
+	}
+	if hostAccel != vmm.KVM {
+		c.toL1()
+	}
+	driver, err := find()
+	if err != nil {
+		c.Missing = err.Error()
+		return c, nil
+	}
+	c.driver = driver
+	c.limit(driver(&field{}).Traits())
+	return c, nil
+}
+
+// kvmOnly finds the VMMs that do not emulate.
+var kvmOnly = map[string]func() (func(*field) vmm.Driver, error){
+	"gokvm": func() (func(*field) vmm.Driver, error) {
+		return func(f *field) vmm.Driver { return vmm.GoKVM{Binary: f.binary("gokvm"), TSCkHz: machine.TSCkHz()} }, nil
+	},
+	"stratovirt": func() (func(*field) vmm.Driver, error) {
+		_, err := foundVMM("stratovirt")
+		return func(f *field) vmm.Driver { return vmm.StratoVirt{Binary: f.binary("stratovirt")} }, err
+	},
+	"firecracker": func() (func(*field) vmm.Driver, error) {
+		_, err := foundVMM("firecracker")
+		return func(f *field) vmm.Driver { return vmm.Firecracker{Binary: f.binary("firecracker")} }, err
+	},
+}
+
+// foundVMM is the path on the host of a VMM that we do not build.
+func foundVMM(name string) (string, error) {
+	return vmm.Find(name, map[string]string{"stratovirt": *stratoFlag, "firecracker": *fireFlag}[name])
+}
+
+// toL1 moves the contender to L1.
+func (c *contender) toL1() {
+	c.On, c.accel, c.Label = onL1, vmm.KVM, bench.Nested
+}
+
+// limit says which parts the contender has no part in.
+func (c *contender) limit(t vmm.Traits) {
+	if c.VMM == "gokvm" {
+		c.Without[bench.FileIO] = "its disk loses interrupts when requests overlap, and the guest waits for ever"
+		c.Without[bench.Debian] = "it boots no kernel without an initramfs"
+	}
+	if t.FileOnly && *diskFlag != "" {
+		c.Missing = "its disk is a regular file, so it has none with -disk"
+	}
+	if c.accel != vmm.TCG {
+		c.Without[bench.Instructions] = "KVM does not count instructions; TCG does"
+	}
+}
+
+// rivals are the QEMUs on L1 that the KVM-only VMMs there are compared with.
+func rivals(all []contender, hostAccel vmm.Accel) (on []contender) {
+	if hostAccel == vmm.KVM || !slices.ContainsFunc(all, func(c contender) bool { return c.On == onL1 && c.Missing == "" }) {
+		return nil
+	}
+	rival, err := newContender("qemu-microvm", vmm.KVM)
+	if err != nil {
+		return nil
+	}
+	rival.toL1()
+	return []contender{rival}
+}
+
+// wrapped is the wrapped VMM beside the plain one, wherever that runs.
+func wrapped(all []contender, w Wrap) (more []contender) {
+	for _, c := range all {
+		if c.VMM != w.VMM || c.wrap != nil {
+			continue
+		}
+		c.wrap = w.Argv
+		c.VMM = fmt.Sprintf("%s+%s", c.VMM, lastElement(w.Argv[0]))
+		more = append(more, c)
+	}
+	return more
+}
+
+func lastElement(path string) string { return path[strings.LastIndex(path, "/")+1:] }
+
+// qemu is the labs' own QEMU on the field.
+func (f *field) qemu(t vmm.MachineType) vmm.QEMU {
+	q := vmm.QEMU{Type: t, Binary: f.assets.QEMU, Firmware: f.assets.Firmware}
+	if f.on == onHost {
+		q.TSCkHz = machine.TSCkHz()
+	}
+	return q
+}
