@@ -12,7 +12,7 @@ import (
 
 // benchName is a part in the Go benchmark format, as labs name their benchmarks.
 var benchName = map[bench.Part]string{
-	bench.Boot: "Boot", bench.Debian: "Debian", bench.CPU: "SysbenchCPU", bench.RAM: "SysbenchMemory",
+	bench.Boot: "Boot", bench.Debian: "MultiUser", bench.CPU: "SysbenchCPU", bench.RAM: "SysbenchMemory",
 	bench.FileIO: "SysbenchFileIO", bench.Instructions: "Instructions",
 }
 
@@ -96,28 +96,43 @@ func goBenchRun(w io.Writer, out *benchfmt.Writer, v view, r bench.Result) error
 
 // comment writes a line that readers of the format skip.
 func comment(w io.Writer, r bench.Run, cell, text string) error {
-	_, err := fmt.Fprintf(w, "# %s: %s\n", resultName(r, cell), oneLine(text))
+	_, err := fmt.Fprintf(w, "# %s: %s\n", resultName(r, bench.Sample{Cell: cell}), oneLine(text))
 	return err
 }
 
 // writeResult writes the numbers of a run's cell, if it has any.
 func writeResult(out *benchfmt.Writer, v view, r bench.Result, cell string) error {
-	line := &benchfmt.Result{Config: config(v, r.Run.On), Name: benchfmt.Name(resultName(r.Run, cell)), Iters: 1}
+	// A boot's times and the memory after it are two benchmarks of the labs.
+	var benchmarks []string
+	values := map[string][]benchfmt.Value{}
 	for _, s := range r.Samples {
-		if s.Cell == cell {
-			line.Values = append(line.Values, benchfmt.Value{Value: s.Value, Unit: s.Metric})
+		if s.Cell != cell {
+			continue
+		}
+		name := resultName(r.Run, s)
+		if values[name] == nil {
+			benchmarks = append(benchmarks, name)
+		}
+		values[name] = append(values[name], benchfmt.Value{Value: s.Value, Unit: s.Metric})
+	}
+	for _, name := range benchmarks {
+		line := &benchfmt.Result{Config: config(v, r.Run.On), Name: benchfmt.Name(name), Iters: 1, Values: values[name]}
+		if err := out.Write(line); err != nil {
+			return err
 		}
 	}
-	if len(line.Values) == 0 {
-		return nil
-	}
-	return out.Write(line)
+	return nil
 }
 
-func resultName(r bench.Run, cell string) string {
-	name := benchName[r.Part] + "/" + bench.Contender{VMM: r.VMM, On: r.On}.Name()
-	if cell != "" {
-		name += "/" + cell
+// resultName is the benchmark that a sample belongs to.
+func resultName(r bench.Run, s bench.Sample) string {
+	name := benchName[r.Part]
+	if r.Part == bench.Boot && strings.HasSuffix(s.Metric, "-B") {
+		name = "Memory"
+	}
+	name += "/" + bench.Contender{VMM: r.VMM, On: r.On}.Name()
+	if s.Cell != "" {
+		name += "/" + s.Cell
 	}
 	if r.Twin {
 		name += "/side=twin"
@@ -136,7 +151,7 @@ func config(v view, machine string) []benchfmt.Config {
 	set("mode", string(v.Plan.Mode))
 	set("seed", fmt.Sprint(v.Plan.Seed))
 	set("cell-time", v.Plan.CellTime.String())
-	set("machine", machine)
+	set("on", machine)
 	set("label", v.label(machine))
 	return all
 }

@@ -66,7 +66,7 @@ func TestGoBenchIsReadByBenchfmt(t *testing.T) {
 		case *benchfmt.SyntaxError:
 			t.Errorf("line %d: %s", rec.Line, rec.Msg)
 		case *benchfmt.Result:
-			labels[rec.GetConfig("machine")] = rec.GetConfig("label")
+			labels[rec.GetConfig("on")] = rec.GetConfig("label")
 			if v, ok := rec.Value("init-sec"); ok {
 				inits[rec.Name.String()] = append(inits[rec.Name.String()], v)
 			}
