@@ -162,9 +162,10 @@ func share(n, part, whole int64) int64 {
 	return int64(float64(n) * float64(part) / float64(whole))
 }
 
-// stopWait is how long a process may take to stop: a thread of it may be in the
-// middle of a system call that does not end at once.
-const stopWait = 5 * time.Second
+// stopWait is how long a process may take to stop. A thread of it may be in the
+// middle of a system call that does not end at once, and on an emulated L1 a vCPU
+// now and then runs on for more than five seconds.
+const stopWait = 30 * time.Second
 
 // freeze stops all threads of a process, and gives what lets them go on.
 func freeze(pid int) (resume func(), err error) {
@@ -204,7 +205,7 @@ func notStopped(pid int) (thread string, err error) {
 		}
 		if s := taskState(string(b)); s != 'T' && s != 't' {
 			wchan, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/wchan", pid, tid))
-			return fmt.Sprintf("%.60s in %s", b, wchan), nil
+			return fmt.Sprintf("%.90s in %s", b, wchan), nil
 		}
 	}
 	return "", nil
