@@ -33,12 +33,12 @@ func judgePair(d *bench.Data, a, b bench.Contender) Pair {
 }
 
 // AA compares the VMMs that were measured twice with themselves: what it shows
-// is noise. The second side's name is the first's with " again".
+// is noise. Of a matrix only some cells are measured twice. The second side's name is the first's with " again".
 func AA(d *bench.Data) (pairs []Pair) {
 	for _, c := range d.Plan.Contenders {
 		if twin := twinParts(d, c); len(twin) > 0 {
 			cases := family(d, c.On, side{vmm: c.VMM}, side{vmm: c.VMM, twin: true})
-			cases = slices.DeleteFunc(cases, func(q Case) bool { return !slices.Contains(twin, q.Metric.Part) })
+			cases = slices.DeleteFunc(cases, func(q Case) bool { return !slices.Contains(twin, q.Metric.Part) || q.B.N == 0 })
 			pairs = append(pairs, Pair{c.On, c.VMM, c.VMM + " again", c.Label, Judge(cases)})
 		}
 	}
