@@ -2,12 +2,15 @@ package comparison
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"virtlab/harness/bench"
 	"virtlab/harness/machine"
+	"virtlab/harness/result"
 	"virtlab/harness/vmm"
 )
 
@@ -33,11 +36,15 @@ func contenders(opts Options, hostAccel vmm.Accel) ([]contender, error) {
 	}
 	all = append(all, rivals(all, hostAccel)...)
 	for _, w := range opts.Wraps {
-		all = append(all, wrapped(all, w)...)
+		c, err := wrapped(all, w)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
 	}
 	if _, err := debianImage(context.Background()); err != nil {
 		for _, c := range all {
-			c.Without[bench.Debian] = err.Error()
+			c.Without[bench.Debian] = reason("", err)
 		}
 	}
 	return slices.DeleteFunc(all, func(c contender) bool { return opts.On != "" && c.On != opts.On }), nil
@@ -62,12 +69,25 @@ func newContender(name string, hostAccel vmm.Accel) (contender, error) {
 	}
 	driver, err := find()
 	if err != nil {
-		c.Missing = err.Error()
+		c.Missing = reason(name, err)
 		return c, nil
 	}
 	c.driver = driver
 	c.limit(driver(&field{}).Traits())
 	return c, nil
+}
+
+// reason is why a VMM is missing, in one line that does not say so again.
+func reason(name string, err error) string {
+	var e *result.Error
+	if !errors.As(err, &e) {
+		return err.Error()
+	}
+	why := strings.TrimPrefix(e.Err.Error(), name+" is not measured: ")
+	if e.Hint == "" {
+		return why
+	}
+	return why + "; " + e.Hint
 }
 
 // kvmOnly finds the VMMs that do not emulate.
@@ -122,20 +142,17 @@ func rivals(all []contender, hostAccel vmm.Accel) (on []contender) {
 	return []contender{rival}
 }
 
-// wrapped is the wrapped VMM beside the plain one, wherever that runs.
-func wrapped(all []contender, w Wrap) (more []contender) {
-	for _, c := range all {
-		if c.VMM != w.VMM || c.wrap != nil {
-			continue
-		}
-		c.wrap = w.Argv
-		c.VMM = fmt.Sprintf("%s+%s", c.VMM, lastElement(w.Argv[0]))
-		more = append(more, c)
+// wrapped is the VMM of a wrap once more, on the first machine where it runs.
+func wrapped(all []contender, w Wrap) (contender, error) {
+	i := slices.IndexFunc(all, func(c contender) bool { return c.VMM == w.VMM && c.wrap == nil })
+	if i < 0 {
+		return contender{}, result.Errorf(result.Host, "-wrap %s: that VMM is not among those compared", w.VMM).WithHint("name it in -vmms")
 	}
-	return more
+	c := all[i]
+	c.wrap = w.Argv
+	c.VMM += "+" + filepath.Base(w.Argv[0])
+	return c, nil
 }
-
-func lastElement(path string) string { return path[strings.LastIndex(path, "/")+1:] }
 
 // qemu is the labs' own QEMU on the field.
 func (f *field) qemu(t vmm.MachineType) vmm.QEMU {

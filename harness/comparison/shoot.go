@@ -64,7 +64,7 @@ func (s *shooter) Shoot(ctx context.Context, run bench.Run, cells []job.Cell) (*
 	}
 	out, err := shot.On(ctx, f.machine, f.virtlab, spec)
 	f.written = ""
-	if err == nil && out.Fault == "" && leavesDisk(run.Part) {
+	if err == nil && out.Fault == "" && !usesDisk(run.Part) {
 		f.written = f.templates[run.Part]
 	}
 	if err == nil && out.Fault != "" {
@@ -108,11 +108,9 @@ func (s *shooter) close() error {
 	return errors.Join(errs...)
 }
 
-// leavesDisk tells whether a part's guest does not use the disk, so that it need
-// not be written anew.
-func leavesDisk(part bench.Part) bool {
-	return part != bench.FileIO && part != bench.Debian && part != bench.Instructions
-}
+// usesDisk tells whether a part's guest writes to the disk, which then has to be
+// written anew for the next one.
+func usesDisk(part bench.Part) bool { return part == bench.FileIO || part == bench.Debian }
 
 // config is the virtual machine of a run: the same for every contender.
 func (c contender) config(f *field, dir string, part bench.Part) vmm.Config {
@@ -126,7 +124,7 @@ func (c contender) config(f *field, dir string, part bench.Part) vmm.Config {
 	} else {
 		cfg.Initramfs = dir + "/initramfs"
 		cfg.Cmdline = []string{wire.Run + "=/bin/guestjob," + shot.JobFile}
-		if !leavesDisk(part) {
+		if usesDisk(part) {
 			cfg.Cmdline = append(cfg.Cmdline, wire.Mount+"=/dev/vda:"+wire.ToolsDir)
 		}
 	}
