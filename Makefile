@@ -20,8 +20,8 @@ LABFLAGS = $(if $(UNSANDBOXED),-unsandboxed) $(if $(SUBMISSION),-submission '$(a
 BENCHFLAGS = $(if $(MODE),-$(MODE)) $(if $(VMMS),-vmms '$(VMMS)') $(if $(STRATOVIRT),-stratovirt '$(abspath $(value STRATOVIRT))') $(if $(IMAGE),-image '$(abspath $(value IMAGE))') \
 	$(if $(DISK),-disk '$(value DISK)') $(if $(RESUME),-resume) $(FLAGS)
 RUNFLAG  = $(if $(RUN),-run '$(value RUN)')
-# Wrong solutions take minutes, and tell about the house: make labs leaves them to make test.
-QUICK    = $(if $(RUN),,-skip 'Mutants$$')
+# Wrong solutions and comparisons of VMMs take minutes, and tell about the house: make labs leaves them to make test.
+QUICK    = $(if $(RUN),,-skip 'Mutants$$|^TestComparison')
 EVIDENCE = -artifacts -outputdir '$(CURDIR)/$(OUT)/artifacts'
 
 # $(call tests,NAME,PACKAGES AND FLAGS,FORMAT): go test through gotestsum. A failure is

@@ -23,11 +23,12 @@ import (
 // Every VMM that is there boots the same guest, is measured in it, and stands in
 // the report; one that is not there is named with the reason.
 func TestComparison(t *testing.T) {
+	unhurried(t)
 	dir := t.ArtifactDir()
 	data, err := comparison.Measure(t.Context(), comparison.Options{
 		Options: bench.Options{
 			Mode: bench.Quick, Seed: harness.Seed(), Boots: 2, Samples: 2,
-			Parts: []bench.Part{bench.Boot, bench.CPU, bench.FileIO, bench.Instructions},
+			Parts: []bench.Part{bench.Boot, bench.FileIO, bench.Instructions},
 		},
 		VMMs: []string{"qemu-pc", "qemu-microvm", "gokvm", "stratovirt", "firecracker"},
 		Dir:  filepath.Join(dir, "comparison"), Progress: bench.Lines(os.Stderr),
@@ -59,6 +60,15 @@ func TestComparison(t *testing.T) {
 	}
 }
 
+// unhurried leaves a test that takes minutes to a run that has them: within go
+// test's 10 minutes there is only room for the labs.
+func unhurried(t *testing.T) {
+	t.Helper()
+	if end, limited := t.Deadline(); limited && time.Until(end) < 20*time.Minute {
+		t.Skip("it takes minutes: make test has them, or go test -timeout 40m")
+	}
+}
+
 // slowBoots are boots enough of either side to find 10 % on a busy machine.
 const slowBoots = 30
 
@@ -66,6 +76,7 @@ const slowBoots = 30
 // boot takes is found to be slower. That a VMM is not found to differ from itself
 // is a matter of chance: package stat tests it on recorded boots, seed after seed.
 func TestComparisonFindsASlowDown(t *testing.T) {
+	unhurried(t)
 	tenth := tenthOfABoot(t)
 	data := bootsOf(t, slowBoots, comparison.Wrap{VMM: "qemu-microvm", Argv: []string{virtlabProgram(), "burn", tenth.String()}})
 	pairs := stat.Pairs(data)
