@@ -71,9 +71,6 @@ func Measure(ctx context.Context, c Options) (*bench.Data, error) {
 		return nil, err
 	}
 	defer store.Close()
-	if err := enoughTime(store.Data.Plan); err != nil {
-		return nil, err
-	}
 	say(c.Dir, store.Data.Plan)
 	s := &shooter{contenders: all, parts: store.Data.Plan.Parts(), fields: map[string]*field{}, dir: c.Dir}
 	err = s.describe(ctx, store)
@@ -100,6 +97,9 @@ func (c Options) open(all []contender) (*bench.Store, error) {
 		c.Contenders = append(c.Contenders, x.Contender)
 	}
 	plan, err := bench.Draw(c.Options)
+	if err == nil {
+		err = enoughTime(plan)
+	}
 	if err != nil {
 		return nil, err
 	}
