@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/schollz/progressbar/v3"
+
+	"virtlab/harness/words"
 )
 
 // Progress is told how a benchmark goes.
@@ -125,20 +127,9 @@ func (t *tally) String() string {
 		s += fmt.Sprintf(", %d refused", t.refused)
 	}
 	if left := t.timeLeft(); left > 0 {
-		s += ", about " + Roughly(left) + " left"
+		s += ", about " + words.Roughly(left) + " left"
 	}
 	return s
-}
-
-// Roughly is a duration as one says it: "50 s", "8 min", "1.5 h".
-func Roughly(d time.Duration) string {
-	switch {
-	case d < 90*time.Second:
-		return fmt.Sprintf("%d s", max(1, int(d.Round(time.Second).Seconds())))
-	case d < 90*time.Minute:
-		return fmt.Sprintf("%d min", int(d.Round(time.Minute).Minutes()))
-	}
-	return fmt.Sprintf("%.1f h", d.Hours())
 }
 
 // Announcement is what is said before a benchmark begins: how much there is to
@@ -146,7 +137,7 @@ func Roughly(d time.Duration) string {
 func Announcement(d *Data) string {
 	t := newTally(d, time.Now)
 	s := fmt.Sprintf("%s benchmark, seed %d: %d runs, %d cells, about %s",
-		d.Plan.Mode, d.Plan.Seed, len(t.left), t.cells-t.done, Roughly(t.timeLeft()))
+		d.Plan.Mode, d.Plan.Seed, len(t.left), t.cells-t.done, words.Roughly(t.timeLeft()))
 	if len(d.Results) > 0 {
 		s += fmt.Sprintf(" (%d runs are done)", len(d.Results))
 	}

@@ -96,9 +96,3 @@ func TestBar(t *testing.T) {
 	assert.Contains(t, out.String(), "is given up: it never worked\n")
 	assert.Contains(t, out.String(), "cells, 0 left, 1 refused")
 }
-
-func TestRoughly(t *testing.T) {
-	for d, want := range map[time.Duration]string{0: "1 s", 89 * time.Second: "89 s", 8 * time.Minute: "8 min", 100 * time.Minute: "1.7 h"} {
-		assert.Equal(t, want, Roughly(d))
-	}
-}

@@ -10,6 +10,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"virtlab/harness/result"
+	"virtlab/harness/words"
 )
 
 // Progress is told how a run goes, by several goroutines at a time.
@@ -77,20 +78,9 @@ func (c *count) String() string {
 		parts = append(parts, fmt.Sprintf("%d failed", c.failed))
 	}
 	if left := c.left(); left > 0 {
-		parts = append(parts, "about "+roughly(left)+" left")
+		parts = append(parts, "about "+words.Roughly(left)+" left")
 	}
 	return strings.Join(parts, ", ")
-}
-
-// roughly is a duration as one says it.
-func roughly(d time.Duration) string {
-	switch {
-	case d < 90*time.Second:
-		return fmt.Sprintf("%d s", max(1, int(d.Round(time.Second).Seconds())))
-	case d < 90*time.Minute:
-		return fmt.Sprintf("%d min", int(d.Round(time.Minute).Minutes()))
-	}
-	return fmt.Sprintf("%.1f h", d.Hours())
 }
 
 // Lines shows a run line by line, for a log.

@@ -56,14 +56,6 @@ func TestTimeLeft(t *testing.T) {
 	assert.Equal(t, "1 under way, 1 kept, about 38 s left", c.String())
 }
 
-func TestRoughly(t *testing.T) {
-	for want, d := range map[string]time.Duration{
-		"1 s": time.Millisecond, "89 s": 89 * time.Second, "2 min": 95 * time.Second, "40 min": 40*time.Minute + time.Second, "2.5 h": 150 * time.Minute,
-	} {
-		assert.Equal(t, want, roughly(d))
-	}
-}
-
 // A bar is for people: the test looks only at what must not be lost in it.
 func TestBar(t *testing.T) {
 	var b bytes.Buffer

@@ -22,6 +22,7 @@ import (
 	"virtlab/harness/bench"
 	"virtlab/harness/bench/report"
 	"virtlab/harness/result"
+	"virtlab/harness/words"
 )
 
 // compared is the comparison of this run, measured when it is first asked for.
@@ -200,6 +201,6 @@ func enoughTime(p bench.Plan) error {
 	if limit == 0 || needs < limit {
 		return nil
 	}
-	return result.Errorf(result.Host, "this comparison takes about %s, and go test ends it after %s", bench.Roughly(needs), limit).
+	return result.Errorf(result.Host, "this comparison takes about %s, and go test ends it after %s", words.Roughly(needs), limit).
 		WithHint("give -timeout %s, or -quick", (2 * needs).Round(10*time.Minute))
 }
