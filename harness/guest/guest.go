@@ -58,6 +58,7 @@ type Guest struct {
 	end     context.CancelFunc
 	ssh     *ssh.Client
 	wire    *livelyConn
+	stall   time.Duration // Config.Stall
 	hung    chan struct{} // closed when the guest was found hanging
 	files   files
 	log     *os.File
@@ -76,7 +77,7 @@ func Boot(ctx context.Context, on machine.Machine, cfg Config) (*Guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Guest{name: cfg.Name, on: on, driver: cfg.Driver, dir: dir, monitor: dir + "/qmp", exited: make(chan struct{}), hung: make(chan struct{})}
+	g := &Guest{name: cfg.Name, on: on, driver: cfg.Driver, dir: dir, monitor: dir + "/qmp", stall: cfg.stall(), exited: make(chan struct{}), hung: make(chan struct{})}
 	if err := g.start(ctx, cfg); err != nil {
 		return nil, errors.Join(err, on.RemoveAll(context.WithoutCancel(ctx), dir))
 	}
@@ -162,9 +163,9 @@ func (g *Guest) await(ctx context.Context, cfg Config) error {
 		case <-ctx.Done():
 			return g.blame(context.Cause(ctx))
 		case <-watch.C:
-			if idle := time.Since(g.console.lastMoved()); idle > cfg.stall() {
+			if time.Since(g.console.lastMoved()) > g.stall {
 				g.keepRegisters(cfg)
-				return g.hangs(idle)
+				return g.hangs()
 			}
 		}
 	}
@@ -242,7 +243,7 @@ func (g *Guest) blame(err error) error {
 		}
 		return result.Errorf(result.Guest, "%s: %w: the machine was switched off; the last lines on its console were:\n%s", g.name, err, g.console.last(5))
 	case <-g.hung:
-		return fmt.Errorf("%s: %w: %w", g.name, err, g.hangs(g.silence()))
+		return fmt.Errorf("%s: %w: %w", g.name, err, g.hangs())
 	default:
 		return fmt.Errorf("%s: %w", g.name, err)
 	}

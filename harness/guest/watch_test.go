@@ -97,7 +97,7 @@ func answering(t *testing.T, cfg Config, silent <-chan struct{}) *Guest {
 			}
 		}
 	}()
-	g := &Guest{name: cfg.Name, on: nowhere{}, driver: cfg.Driver, console: newConsole(nil), exited: make(chan struct{}), hung: make(chan struct{})}
+	g := &Guest{name: cfg.Name, on: nowhere{}, driver: cfg.Driver, console: newConsole(nil), stall: cfg.stall(), exited: make(chan struct{}), hung: make(chan struct{})}
 	g.wire = newLivelyConn(here)
 	c, chans, reqs, err := ssh.NewClientConn(g.wire, cfg.Name, &ssh.ClientConfig{
 		Config: wire.Algorithms(), User: "root", HostKeyCallback: ssh.InsecureIgnoreHostKey(),
@@ -141,7 +141,7 @@ func TestWatchFindsAGuestThatHangs(t *testing.T) {
 		_, err := machine.Run(t.Context(), g, "uname")
 
 		assert.Equal(t, result.Guest, result.OwnerOf(err), "%v", err)
-		assert.ErrorContains(t, err, "it hangs: nothing on the console and no answer for 1m")
+		assert.ErrorContains(t, err, "it hangs: nothing on the console and no answer for 1m0s;")
 		assert.ErrorContains(t, err, "the last words")
 		assert.InDelta(t, time.Minute, time.Since(began), float64(10*time.Second))
 		registers, err := os.ReadFile(filepath.Join(cfg.Evidence, "L1.registers.txt"))
