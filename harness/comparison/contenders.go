@@ -100,8 +100,14 @@ var kvmOnly = map[string]func() (func(*field) vmm.Driver, error){
 		return func(f *field) vmm.Driver { return vmm.StratoVirt{Binary: f.binary("stratovirt")} }, err
 	},
 	"firecracker": func() (func(*field) vmm.Driver, error) {
-		_, err := foundVMM("firecracker")
-		return func(f *field) vmm.Driver { return vmm.Firecracker{Binary: f.binary("firecracker")} }, err
+		path, err := foundVMM("firecracker")
+		if err != nil {
+			return nil, err
+		}
+		// One whose version cannot be had gets the kernel that all of them take.
+		version, _ := vmm.Version(context.Background(), machine.Host, vmm.Firecracker{Binary: path})
+		bzImage := vmm.FirecrackerTakesBzImage(version)
+		return func(f *field) vmm.Driver { return vmm.Firecracker{Binary: f.binary("firecracker"), BzImage: bzImage} }, nil
 	},
 }
 

@@ -105,6 +105,8 @@ func TestConfig(t *testing.T) {
 	fire := contender{accel: vmm.KVM, driver: func(*field) vmm.Driver { return vmm.Firecracker{Binary: "f"} }}
 	assert.Equal(t, "/vmms/boot/vmlinux", fire.config(f, "/d", bench.CPU).Kernel, "it takes no bzImage")
 	assert.NotEmpty(t, fire.config(f, "/d", bench.CPU).ConfigFile)
+	fire.driver = func(*field) vmm.Driver { return vmm.Firecracker{Binary: "f", BzImage: true} }
+	assert.Equal(t, qemu.Kernel, fire.config(f, "/d", bench.CPU).Kernel, "from 1.17 on it takes what all take")
 }
 
 // A disk that a guest did not write to is not written anew.

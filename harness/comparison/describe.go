@@ -23,7 +23,7 @@ func (s *shooter) describe(ctx context.Context, store *bench.Store) error {
 	if len(store.Data.Manifest) > 0 {
 		return nil
 	}
-	common, err := commonInput(store.Data.Plan)
+	common, err := commonInput(ctx, store.Data.Plan)
 	if err != nil {
 		return err
 	}
@@ -46,13 +46,11 @@ func (s *shooter) describe(ctx context.Context, store *bench.Store) error {
 }
 
 // commonInput is what is the same for all contenders.
-func commonInput(plan bench.Plan) (in manifest.Input, err error) {
+func commonInput(ctx context.Context, plan bench.Plan) (in manifest.Input, err error) {
 	a := harness.Assets()
 	in = manifest.Input{MemoryMiB: comparedMiB, VCPUs: 1, Work: workOf(plan), GuestKernel: kernelRelease(a)}
-	for path, into := range map[string]*manifest.File{a.BzImage: &in.Kernel, a.BenchMeasure: &in.Initramfs, a.BenchDisk: &in.Disk} {
-		if *into, err = manifest.HashFile(path); err != nil {
-			return in, err
-		}
+	if in.Images, err = imagesOf(ctx, plan); err != nil {
+		return in, err
 	}
 	if config, err := os.ReadFile(build.Kernel{Dir: a.Kernel}.Config()); err == nil {
 		in.KernelConfig = string(config)
@@ -61,6 +59,29 @@ func commonInput(plan bench.Plan) (in manifest.Input, err error) {
 		in.Sysbench = strings.TrimSpace(string(version)) // the guest's is this one
 	}
 	return in, nil
+}
+
+// imagesOf are what the guests of a plan get beside the kernel.
+func imagesOf(ctx context.Context, plan bench.Plan) (images []manifest.Image, err error) {
+	a := harness.Assets()
+	paths := []struct{ what, path string }{
+		{manifest.BootInitramfs, a.BenchBoot}, {manifest.Initramfs, a.BenchMeasure}, {manifest.DiskImage, a.BenchDisk},
+	}
+	if slices.Contains(plan.Parts(), bench.Debian) {
+		debian, err := debianImage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, struct{ what, path string }{manifest.DebianImage, debian})
+	}
+	for _, p := range paths {
+		file, err := manifest.HashFile(p.path)
+		if err != nil {
+			return nil, err
+		}
+		images = append(images, manifest.Image{What: p.what, File: file})
+	}
+	return images, nil
 }
 
 // kernelRelease is what uname -r says in the guests.
@@ -111,14 +132,20 @@ func (c contender) input(ctx context.Context, f *field, common manifest.Input) (
 	if in.Version, err = vmm.Version(ctx, f.machine, driver); err != nil {
 		in.Version = "" // the manifest says that it is not known
 	}
-	in.Binary, err = manifest.HashFile(c.onHost())
+	// L1's files come from the host.
+	kernel, binary := c.onHost()
+	if in.Kernel, err = manifest.HashFile(kernel); err != nil {
+		return in, err
+	}
+	in.Binary, err = manifest.HashFile(binary)
 	return in, err
 }
 
-// onHost is the contender's binary on the host, from where L1's comes.
-func (c contender) onHost() string {
-	f := &field{on: onHost, assets: harness.Assets()}
-	return binaryOf(c.driver(f))
+// onHost are the contender's kernel and binary on the host.
+func (c contender) onHost() (kernel, binary string) {
+	a := harness.Assets()
+	f := &field{on: onHost, assets: a, vmlinux: a.Vmlinux}
+	return c.config(f, "", bench.CPU).Kernel, binaryOf(c.driver(f))
 }
 
 // binaryOf is the program of a driver.

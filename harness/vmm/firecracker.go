@@ -3,6 +3,7 @@ package vmm
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 
 	"virtlab/harness/result"
@@ -12,21 +13,30 @@ import (
 // src/firecracker/swagger/firecracker.yaml), configured by a file instead of its
 // API socket.
 //
-// What a watchdog has to know, as read: a reset ends the process with status 0,
-// poweroff and halt leave it running, and a panic is a reset (panic=-1). Its log
-// shares standard output with the guest's console.
+// What a watchdog has to know: a reset ends the process with status 0 (seen with
+// 1.17.0-dev), poweroff and halt leave it running, and a panic is a reset
+// (panic=-1), as read. Its log shares standard output with the guest's console.
 type Firecracker struct {
-	Binary string // a path on the machine that runs it
+	Binary  string // a path on the machine that runs it
+	BzImage bool   // it takes one: FirecrackerTakesBzImage
+}
+
+// FirecrackerTakesBzImage tells by its version whether a Firecracker boots a bzImage,
+// the very file that the other VMMs boot: from 1.17 on (its CHANGELOG.md, #6037),
+// on x86-64. Before that it takes an ELF kernel only.
+func FirecrackerTakesBzImage(version string) bool {
+	var major, minor int
+	n, _ := fmt.Sscanf(version, "%d.%d", &major, &minor)
+	return n == 2 && (major > 1 || major == 1 && minor >= 17)
 }
 
 // Name is "firecracker".
 func (Firecracker) Name() string { return "firecracker" }
 
-// Traits of Firecracker. On x86-64 it takes an ELF kernel only, so it cannot boot
-// the very file that all others do. Disks have no serial number of our choice.
-func (Firecracker) Traits() Traits {
+// Traits of Firecracker. Disks have no serial number of our choice.
+func (f Firecracker) Traits() Traits {
 	return Traits{
-		KVMOnly: true, Console: Stdout, End: Reboot, Vmlinux: true,
+		KVMOnly: true, Console: Stdout, End: Reboot, BzImage: f.BzImage, Vmlinux: true,
 		ReadOnly: true, Buffered: true, ConfigFile: true,
 	}
 }

@@ -34,11 +34,19 @@ func TestVersion(t *testing.T) {
 		{vmm.QEMU{Type: vmm.PC, Binary: script(t, "--version", "qemu-debian.txt")}, "7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)"},
 		{vmm.QEMU{Type: vmm.PC, Binary: script(t, "--version", "qemu-ours.txt")}, "7.2.22 (virtlab, 1:7.2+dfsg-7+deb12u18)"},
 		{vmm.StratoVirt{Binary: script(t, "-version", "stratovirt.txt")}, "2.5.0 commit-id unknown"},
-		{vmm.Firecracker{Binary: script(t, "--version", "firecracker.txt")}, "1.12.0"},
+		{vmm.Firecracker{Binary: script(t, "--version", "firecracker.txt")}, "1.17.0-dev"},
 	} {
 		got, err := vmm.Version(t.Context(), machine.Host, c.driver)
 		require.NoError(t, err)
 		assert.Equal(t, c.want, got)
+	}
+}
+
+func TestFirecrackerTakesBzImage(t *testing.T) {
+	for version, want := range map[string]bool{
+		"": false, "v1": false, "0.25.2": false, "1.9.1": false, "1.16.3": false, "1.17.0-dev": true, "1.20.0": true, "2.0.0": true,
+	} {
+		assert.Equal(t, want, vmm.FirecrackerTakesBzImage(version), version)
 	}
 }
 

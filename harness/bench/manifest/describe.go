@@ -17,7 +17,9 @@ type Input struct {
 	// configuration.
 	Files map[string]string
 
-	Binary, Kernel, Initramfs, Disk File
+	Binary File
+	Kernel File    // the very file that this VMM boots
+	Images []Image // what guests find in their memory and on their disk
 
 	GuestKernel  string // uname -r in the guest; empty: not known yet
 	KernelConfig string // the guest kernel's .config; empty: not known
@@ -27,6 +29,20 @@ type Input struct {
 	// Work says what the guest is given to do: data set, O_DIRECT, syncs, time of a
 	// cell. The entries' groups are not looked at.
 	Work []Entry
+}
+
+// What an Image is.
+const (
+	BootInitramfs = "initramfs of boots"
+	Initramfs     = "initramfs"
+	DiskImage     = "disk image"
+	DebianImage   = "Debian image"
+)
+
+// Image is a file that guests get beside the kernel.
+type Image struct {
+	What string
+	File
 }
 
 // ReadFile reads a file of the machine on which the VMM runs, as os.ReadFile
@@ -56,17 +72,19 @@ func (in Input) own() []Entry {
 }
 
 func (in Input) guest() []Entry {
-	return []Entry{
-		{Guest, "kernel", in.Kernel.String()},
+	entries := []Entry{
+		{Guest, "kernel", in.Kernel.named()},
 		{Guest, "kernel release", known(in.GuestKernel)},
 		{Guest, "HZ", known(setting(in.KernelConfig, "CONFIG_HZ"))},
 		{Guest, "kernel words", known(in.setup().words)},
-		{Guest, "initramfs", in.Initramfs.String()},
-		{Guest, "disk image", in.Disk.String()},
 		{Guest, "memory", fmt.Sprintf("%d MiB", in.MemoryMiB)},
 		{Guest, "vCPUs", fmt.Sprint(in.VCPUs)},
 		{Guest, "sysbench", known(in.Sysbench)},
 	}
+	for _, image := range in.Images {
+		entries = append(entries, Entry{Guest, image.What, image.String()})
+	}
+	return entries
 }
 
 // configured is what the command line and the VMM's defaults come to.

@@ -59,8 +59,10 @@ type meaning struct {
 var meanings = []meaning{
 	{Guest, "kernel", "The guests run different kernels: no number compares the VMMs alone."},
 	{Guest, "kernel release", "The guests run different kernels: no number compares the VMMs alone."},
-	{Guest, "initramfs", "The guests start different programs: boot times and memory do not compare."},
-	{Guest, "disk image", "The guests have different disks: what runs from them does not compare."},
+	{Guest, BootInitramfs, "The guests start different programs: boot times and memory do not compare."},
+	{Guest, Initramfs, "The guests start different programs: what they measure does not compare."},
+	{Guest, DiskImage, "The guests have different disks: what runs from them does not compare."},
+	{Guest, DebianImage, "The guests have different disks: times to multi-user do not compare."},
 	{Guest, "memory", "Guests of different size: memory does not compare, nor boot times, as the kernel prepares every page."},
 	{Guest, "vCPUs", "Different numbers of vCPUs: throughput does not compare."},
 	{Guest, "sysbench", "Different versions of sysbench: its numbers do not compare."},

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 )
 
@@ -102,4 +103,12 @@ func (f File) String() string {
 		return "none"
 	}
 	return fmt.Sprintf("sha256 %.16s, %d bytes", f.SHA256, f.Bytes)
+}
+
+// named is the file with its name, by which one knows its format.
+func (f File) named() string {
+	if f.SHA256 == "" {
+		return f.String()
+	}
+	return filepath.Base(f.Path) + ", " + f.String()
 }

@@ -52,7 +52,7 @@ func inputs() map[string]Input {
 			VMM: name, On: "L1", Label: bench.Nested, Version: name + " 1.0", Argv: strings.Fields(line),
 			Binary:      File{Path: "/bin/" + name, SHA256: strings.Repeat("ab", 32), Bytes: 1 << 20},
 			Kernel:      File{Path: "/k/bzImage", SHA256: strings.Repeat("cd", 32), Bytes: 2 << 20},
-			Disk:        File{Path: "/t/disk", SHA256: strings.Repeat("ef", 32), Bytes: 64 << 20},
+			Images:      []Image{{DiskImage, File{Path: "/t/disk", SHA256: strings.Repeat("ef", 32), Bytes: 64 << 20}}, {Initramfs, File{}}},
 			GuestKernel: "6.1.192-lab", KernelConfig: "CONFIG_HZ_250=y\n# CONFIG_HZ_1000 is not set\nCONFIG_HZ=250\n", Sysbench: "sysbench 1.0.20",
 			MemoryMiB: 1024, VCPUs: 1, Work: []Entry{{Key: "data set", Value: "64 MiB, O_DIRECT"}, {Key: "sync", Value: "none during the run"}},
 		}
@@ -115,7 +115,8 @@ func TestDescribeWhatIsNotKnown(t *testing.T) {
 	assert.Equal(t, "not shown", s.Get(Host, "governor"))
 	assert.Equal(t, unknown, s.Get(Disk, "cache"))
 	assert.Equal(t, unknown, s.Get(Guest, "HZ"))
-	assert.Equal(t, "none", s.Get(Guest, "initramfs"))
+	assert.Equal(t, "none", s.Get(Guest, "kernel"))
+	assert.Empty(t, s.Get(Guest, Initramfs))
 	assert.Empty(t, s.Get(Guest, "no such key"))
 }
 
@@ -163,6 +164,12 @@ func TestDifferences(t *testing.T) {
 	assert.Equal(t, []string{"cache", "sync", "aio", "touched at the start", "mapping", "clock", "bus", "more devices", "type", "seccomp", "kernel words"}, keys)
 	last := ds[len(ds)-1]
 	assert.Equal(t, [2]string{"", "noapic tsc_early_khz=2600000"}, [2]string{last.A, last.B}, "only the words that the other has not")
+
+	older := inputs()["firecracker"] // before 1.17
+	older.Kernel = File{Path: "/k/vmlinux", SHA256: strings.Repeat("12", 32), Bytes: 20 << 20}
+	unpacked := Differences(sv, Describe(older, machineFiles))[0]
+	assert.Equal(t, "vmlinux, sha256 1212121212121212, 20971520 bytes", unpacked.B, "it does not boot the file that the others boot: that comes first")
+	assert.Contains(t, unpacked.Means, "the boot time of the first includes the unpacking")
 
 	swapped := Differences(gk, sv)
 	require.Len(t, swapped, len(ds))
