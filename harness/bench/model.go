@@ -18,6 +18,9 @@ type Contender struct {
 	Without map[Part]string `json:"without,omitempty"`
 	// Label is what each number of it carries: Nested, or nothing.
 	Label string `json:"label,omitempty"`
+	// Boot is what it is thought to take from exec to its end without a cell, for
+	// the estimate; 0: as long as VMMs do on its machine.
+	Boot time.Duration `json:"boot,omitempty"`
 }
 
 // Name is the contender's part of a benchmark's name: "vmm=gokvm/on=L1".

@@ -31,9 +31,6 @@ type Options struct {
 	CellTime   time.Duration // how long a cell runs, whole seconds; 0: the mode's
 	Boots      int           // runs of Boot, 2 at least; 0: the mode's
 	Samples    int           // runs of each cell, 2 at least; 0: the mode's
-	// BootTime is what a VMM takes on a machine ("host", "L1") from exec to its
-	// end without a cell, for the estimate; 0: a guess.
-	BootTime map[string]time.Duration
 }
 
 // amount is how much a mode measures.
@@ -106,7 +103,6 @@ func (p Plan) Seconds() (sum float64) {
 type drawing struct {
 	plan   Plan
 	amount amount
-	boot   map[string]time.Duration
 	rand   *rand.Rand
 }
 
@@ -124,7 +120,7 @@ func newDrawing(opts Options) (*drawing, error) {
 			Mode: opts.Mode, Seed: opts.Seed, Contenders: slices.Clone(opts.Contenders),
 			CellTime: cmp.Or(opts.CellTime, a.cellTime),
 		},
-		amount: a.with(opts), boot: opts.BootTime, rand: rand.New(rand.NewPCG(opts.Seed, 0)),
+		amount: a.with(opts), rand: rand.New(rand.NewPCG(opts.Seed, 0)),
 	}, nil
 }
 
@@ -279,11 +275,7 @@ const (
 // seconds estimates what a run takes. Starting a program, idling around it and
 // laying out files take as much of a boot as they did where it was measured.
 func (d *drawing) seconds(r Run) float64 {
-	guess := guessedHost
-	if r.On != "host" {
-		guess = guessedNested
-	}
-	boot := cmp.Or(d.boot[r.On], guess).Seconds()
+	boot := d.boot(r).Seconds()
 	perCell := d.plan.cellTime(r).Seconds() + boot/8
 	switch r.Part {
 	case Debian:
@@ -294,6 +286,16 @@ func (d *drawing) seconds(r Run) float64 {
 		perCell *= 2
 	}
 	return boot + float64(len(r.Cells))*perCell
+}
+
+// boot is what the VMM of a run is thought to take without a cell.
+func (d *drawing) boot(r Run) time.Duration {
+	guess := guessedHost
+	if r.On != "host" {
+		guess = guessedNested
+	}
+	i := slices.IndexFunc(d.plan.Contenders, func(c Contender) bool { return c.VMM == r.VMM && c.On == r.On })
+	return cmp.Or(d.plan.Contenders[i].Boot, guess)
 }
 
 // cellTime is how long a cell of a run lasts. What is not counted, or counts

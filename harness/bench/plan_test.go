@@ -161,7 +161,11 @@ func TestModes(t *testing.T) {
 	assert.Equal(t, 6, boots(quick))
 	assert.Equal(t, 10, boots(course))
 	assert.Equal(t, 4, boots(draw(t, Options{Contenders: two(), Boots: 4})))
-	slow := draw(t, Options{Mode: Quick, Contenders: two(), BootTime: map[string]time.Duration{"host": 10 * time.Second}})
+	slowBoots := two()
+	for i := range slowBoots {
+		slowBoots[i].Boot = 10 * time.Second
+	}
+	slow := draw(t, Options{Mode: Quick, Contenders: slowBoots})
 	assert.Greater(t, slow.Seconds(), 3*quick.Seconds())
 }
 
