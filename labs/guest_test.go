@@ -148,9 +148,11 @@ func TestGuestStalls(t *testing.T) {
 	lab := harness.New(t)
 	// PID 1 waits for a disk that is not there. The limit is longer than a kernel on a
 	// busy machine is silent before that.
+	start := time.Now()
 	_, err := lab.TryBoot("guest", harness.Kernel("virtlab.mount=missing:/x"), harness.Stall(10*time.Second))
 	assert.ErrorContains(t, err, "it hangs: nothing on the console and no answer for 10s")
 	assert.ErrorContains(t, err, "virtlab: init", "the last lines show how far it came")
+	assert.Less(t, time.Since(start), 28*time.Second, "the wait ends with the silence, not with the deadline")
 }
 
 // SIGKILL of the test leaves no VMM.

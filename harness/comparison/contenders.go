@@ -26,16 +26,16 @@ type contender struct {
 // contenders are the VMMs of the comparison, the missing ones too. A VMM that
 // knows only KVM runs on L1 where the host has none; there it meets the same
 // QEMU, and only there they are compared.
-func contenders(opts Options, hostAccel vmm.Accel) ([]contender, error) {
+func contenders(ctx context.Context, opts Options, hostAccel vmm.Accel) ([]contender, error) {
 	var all []contender
 	for _, name := range opts.VMMs {
-		c, err := newContender(name, hostAccel)
+		c, err := newContender(ctx, name, hostAccel)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, c)
 	}
-	all = append(all, rivals(all, hostAccel)...)
+	all = append(all, rivals(ctx, all, hostAccel)...)
 	for _, w := range opts.Wraps {
 		c, err := wrapped(all, w)
 		if err != nil {
@@ -43,7 +43,7 @@ func contenders(opts Options, hostAccel vmm.Accel) ([]contender, error) {
 		}
 		all = append(all, c)
 	}
-	if _, err := debianImage(context.Background()); err != nil {
+	if _, err := debianImage(ctx); err != nil {
 		for _, c := range all {
 			c.Without[bench.Debian] = reason("", err)
 		}
@@ -52,7 +52,7 @@ func contenders(opts Options, hostAccel vmm.Accel) ([]contender, error) {
 }
 
 // newContender finds a VMM, or the reason why it cannot be measured.
-func newContender(name string, hostAccel vmm.Accel) (contender, error) {
+func newContender(ctx context.Context, name string, hostAccel vmm.Accel) (contender, error) {
 	c := contender{accel: hostAccel}
 	c.Without = map[bench.Part]string{}
 	c.VMM, c.On = name, onHost
@@ -68,7 +68,7 @@ func newContender(name string, hostAccel vmm.Accel) (contender, error) {
 	if hostAccel != vmm.KVM {
 		c.toL1()
 	}
-	driver, err := find()
+	driver, err := find(ctx)
 	if err != nil {
 		c.Missing = reason(name, err)
 		return c, nil
@@ -92,21 +92,21 @@ func reason(name string, err error) string {
 }
 
 // kvmOnly finds the VMMs that do not emulate.
-var kvmOnly = map[string]func() (func(*field) vmm.Driver, error){
-	"gokvm": func() (func(*field) vmm.Driver, error) {
+var kvmOnly = map[string]func(context.Context) (func(*field) vmm.Driver, error){
+	"gokvm": func(context.Context) (func(*field) vmm.Driver, error) {
 		return func(f *field) vmm.Driver { return vmm.GoKVM{Binary: f.binary("gokvm"), TSCkHz: machine.TSCkHz()} }, nil
 	},
-	"stratovirt": func() (func(*field) vmm.Driver, error) {
+	"stratovirt": func(context.Context) (func(*field) vmm.Driver, error) {
 		_, err := foundVMM("stratovirt")
 		return func(f *field) vmm.Driver { return vmm.StratoVirt{Binary: f.binary("stratovirt")} }, err
 	},
-	"firecracker": func() (func(*field) vmm.Driver, error) {
+	"firecracker": func(ctx context.Context) (func(*field) vmm.Driver, error) {
 		path, err := foundVMM("firecracker")
 		if err != nil {
 			return nil, err
 		}
 		// One whose version cannot be had gets the kernel that all of them take.
-		version, _ := vmm.Version(context.Background(), machine.Host, vmm.Firecracker{Binary: path})
+		version, _ := vmm.Version(ctx, machine.Host, vmm.Firecracker{Binary: path})
 		bzImage := vmm.FirecrackerTakesBzImage(version)
 		return func(f *field) vmm.Driver { return vmm.Firecracker{Binary: f.binary("firecracker"), BzImage: bzImage} }, nil
 	},
@@ -144,11 +144,11 @@ func (c *contender) limit(t vmm.Traits) {
 }
 
 // rivals are the QEMUs on L1 that the KVM-only VMMs there are compared with.
-func rivals(all []contender, hostAccel vmm.Accel) (on []contender) {
+func rivals(ctx context.Context, all []contender, hostAccel vmm.Accel) (on []contender) {
 	if hostAccel == vmm.KVM || !slices.ContainsFunc(all, func(c contender) bool { return c.On == onL1 && c.Missing == "" }) {
 		return nil
 	}
-	rival, err := newContender("qemu-microvm", vmm.KVM)
+	rival, err := newContender(ctx, "qemu-microvm", vmm.KVM)
 	if err != nil {
 		return nil
 	}

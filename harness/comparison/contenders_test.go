@@ -47,7 +47,7 @@ func TestContenders(t *testing.T) {
 			"vmm=qemu-microvm/on=host", "vmm=gokvm/on=L1", "vmm=qemu-microvm/on=L1", "vmm=qemu-microvm+nice/on=host"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			all, err := contenders(tt.opts, tt.accel)
+			all, err := contenders(t.Context(), tt.opts, tt.accel)
 			require.NoError(t, err)
 			assert.Equal(t, tt.want, names(all))
 		})
@@ -58,7 +58,7 @@ func TestContenders(t *testing.T) {
 // for, and what a VMM cannot be asked for has a reason.
 func TestContendersSayWhy(t *testing.T) {
 	noFoundVMMs(t)
-	all, err := contenders(Options{VMMs: []string{"qemu-pc", "gokvm", "stratovirt"}}, vmm.TCG)
+	all, err := contenders(t.Context(), Options{VMMs: []string{"qemu-pc", "gokvm", "stratovirt"}}, vmm.TCG)
 	require.NoError(t, err)
 	pc, gokvm, strato := all[0], all[1], all[2]
 	assert.Empty(t, pc.Label)
@@ -71,9 +71,9 @@ func TestContendersSayWhy(t *testing.T) {
 }
 
 func TestContendersRefused(t *testing.T) {
-	_, err := contenders(Options{VMMs: []string{"xen"}}, vmm.TCG)
+	_, err := contenders(t.Context(), Options{VMMs: []string{"xen"}}, vmm.TCG)
 	assert.ErrorContains(t, err, `there is no VMM "xen"`)
-	_, err = contenders(Options{VMMs: []string{"qemu-pc"}, Wraps: []Wrap{{VMM: "gokvm", Argv: []string{"nice"}}}}, vmm.TCG)
+	_, err = contenders(t.Context(), Options{VMMs: []string{"qemu-pc"}, Wraps: []Wrap{{VMM: "gokvm", Argv: []string{"nice"}}}}, vmm.TCG)
 	assert.ErrorContains(t, err, "not among those compared")
 }
 
@@ -81,7 +81,7 @@ func TestContendersRefused(t *testing.T) {
 func TestConfig(t *testing.T) {
 	noFoundVMMs(t)
 	f := &field{on: onL1, assets: build.GuestAssets("/lab"), disk: "/scratch/disk", direct: true, vmlinux: "/vmms/boot/vmlinux"}
-	all, err := contenders(Options{VMMs: []string{"qemu-microvm", "gokvm"}}, vmm.KVM)
+	all, err := contenders(t.Context(), Options{VMMs: []string{"qemu-microvm", "gokvm"}}, vmm.KVM)
 	require.NoError(t, err)
 	qemu, gokvm := all[0].config(f, "/d", bench.Boot), all[1].config(f, "/d", bench.Boot)
 	assert.Equal(t, qemu.Cmdline, gokvm.Cmdline)
@@ -107,6 +107,17 @@ func TestConfig(t *testing.T) {
 	assert.NotEmpty(t, fire.config(f, "/d", bench.CPU).ConfigFile)
 	fire.driver = func(*field) vmm.Driver { return vmm.Firecracker{Binary: "f", BzImage: true} }
 	assert.Equal(t, qemu.Kernel, fire.config(f, "/d", bench.CPU).Kernel, "from 1.17 on it takes what all take")
+}
+
+// The manifest has the file that the VMM boots, as it lies on the host.
+func TestKernelOnHost(t *testing.T) {
+	host := &build.Assets{BzImage: "/cache/bzImage", Vmlinux: "/cache/vmlinux"}
+	for bzImage, want := range map[bool]string{true: host.BzImage, false: host.Vmlinux} {
+		fire := contender{accel: vmm.KVM, driver: func(*field) vmm.Driver { return vmm.Firecracker{Binary: "/v/fire", BzImage: bzImage} }}
+		kernel, binary := fire.onHost(host)
+		assert.Equal(t, want, kernel)
+		assert.Equal(t, "/v/fire", binary)
+	}
 }
 
 // A disk that a guest did not write to is not written anew.

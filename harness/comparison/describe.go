@@ -133,7 +133,7 @@ func (c contender) input(ctx context.Context, f *field, common manifest.Input) (
 		in.Version = "" // the manifest says that it is not known
 	}
 	// L1's files come from the host.
-	kernel, binary := c.onHost()
+	kernel, binary := c.onHost(harness.Assets())
 	if in.Kernel, err = manifest.HashFile(kernel); err != nil {
 		return in, err
 	}
@@ -142,8 +142,7 @@ func (c contender) input(ctx context.Context, f *field, common manifest.Input) (
 }
 
 // onHost are the contender's kernel and binary on the host.
-func (c contender) onHost() (kernel, binary string) {
-	a := harness.Assets()
+func (c contender) onHost(a *build.Assets) (kernel, binary string) {
 	f := &field{on: onHost, assets: a, vmlinux: a.Vmlinux}
 	return c.config(f, "", bench.CPU).Kernel, binaryOf(c.driver(f))
 }

@@ -63,7 +63,7 @@ type Wrap struct {
 // error says how to go on.
 func Measure(ctx context.Context, c Options) (*bench.Data, error) {
 	hostAccel, _ := harness.Accel()
-	all, err := contenders(c, hostAccel)
+	all, err := contenders(ctx, c, hostAccel)
 	if err != nil {
 		return nil, err
 	}

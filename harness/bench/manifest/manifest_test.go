@@ -67,7 +67,7 @@ func inputs() map[string]Input {
 		all[name] = in
 	}
 	fc := all["firecracker"]
-	fc.Files = map[string]string{"/t/fc.json": `{"boot-source": {"kernel_image_path": "/k/vmlinux", "boot_args": "` + words + `"},
+	fc.Files = map[string]string{"/t/fc.json": `{"boot-source": {"kernel_image_path": "/k/bzImage", "boot_args": "` + words + `"},
 "drives": [{"drive_id": "lab", "path_on_host": "/t/disk", "is_root_device": false, "is_read_only": false, "cache_type": "Writeback"}],
 "machine-config": {"vcpu_count": 1, "mem_size_mib": 1024}}`}
 	all["firecracker"] = fc
